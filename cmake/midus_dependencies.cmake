@@ -1,0 +1,15 @@
+# Finds what midus::midus and midus::hf need; says what to install when something is missing.
+
+# find_package(Eigen3 3.4) refuses 5.x (same major version only), so the version is compared here.
+find_package(Eigen3 QUIET NO_MODULE)
+if(NOT Eigen3_FOUND)
+  message(FATAL_ERROR "midus needs Eigen 3.4 or newer: install libeigen3-dev, or set Eigen3_DIR")
+elseif(Eigen3_VERSION VERSION_LESS 3.4)
+  message(FATAL_ERROR "midus needs Eigen 3.4 or newer, found ${Eigen3_VERSION} in ${Eigen3_DIR}")
+endif()
+find_package(nlohmann_json 3.9 QUIET)
+if(NOT nlohmann_json_FOUND)
+  message(FATAL_ERROR "midus::hf needs nlohmann-json 3.9 or newer: install nlohmann-json3-dev, or set nlohmann_json_DIR")
+endif()
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
