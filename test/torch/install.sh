@@ -3,10 +3,10 @@
 #
 #   python=$(sh test/torch/install.sh | tail -n 1)
 #
-# The last line printed is the python to use. The environment lies at $MIDUS_TORCH_VENV, by default build/torch-venv
-# under the repository root. The first call takes minutes (PyTorch is large), later ones about a second. When the Python
-# package index does not answer, Debian's python3-torch serves instead (older, and without `safetensors`, which only a
-# few checks need; they say so and skip).
+# The last line printed is the python to use. The environment lies at $MIDUS_TORCH_VENV, by default
+# build/torch-venv under the repository root. The first call takes minutes (PyTorch is large), later
+# ones a second or two. When the Python package index does not answer, Debian's python3-torch serves
+# instead (older, and without `safetensors`, which only a few checks need; they say so and skip).
 set -eu
 
 repository=$(cd "$(dirname "$0")/../.." && pwd)
@@ -19,11 +19,12 @@ usable() {  # usable PYTHON: can it run the reference?
 
 as_root_install() {  # as_root_install PACKAGE: by apt, where we may
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-        echo "install.sh: needs the Debian package $1, and may not install it (not root, or no apt-get)" >&2
+        echo "install.sh: needs the Debian package $1 and cannot install it (not root?)" >&2
         return 1
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >&2 ||
-        { apt-get update >&2 && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$1" >&2; }
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y --no-install-recommends "$1" >&2 ||
+        { apt-get update >&2 && apt-get install -y --no-install-recommends "$1" >&2; }
 }
 
 from_package_index() {
