@@ -103,34 +103,32 @@ def relative_difference(ours: torch.Tensor, reference: torch.Tensor) -> float:
     return difference / largest
 
 
-def is_clear(model: Model, ids: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether rounding in `dtype` leaves every choice of slots alone."""
+def is_clear(model: Model, ids: torch.Tensor, margin: float) -> bool:
+    """Whether every choice of slots is by more than `margin` times the largest score."""
     watch = Retrieval()
     with torch.no_grad():
         forward(model, ids, watch)
-    return watch.smallest_gap > LOGITS_BOUND[dtype] * watch.largest_score
+    return watch.smallest_gap > margin * watch.largest_score
 
 
-def draw_ids(model: Model, shape: tuple[int, int], seed: int, dtype: torch.dtype) -> torch.Tensor:
+def draw_ids(model: Model, shape: tuple[int, int], seed: int, margin: float) -> torch.Tensor:
     """Random ids [B,T] without a near tie."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(ATTEMPTS):
         ids = torch.randint(model.config.vocab_size, shape, generator=generator)
-        if is_clear(model, ids, dtype):
+        if is_clear(model, ids, margin):
             return ids
-    raise ValueError(
-        f"{ATTEMPTS} draws of {shape} ids all had a near tie: take fewer or shorter ones"
-    )
+    raise ValueError(f"{ATTEMPTS} draws of {shape} ids had a near tie each: take fewer or shorter")
 
 
 def make_cases(model: Model, options: argparse.Namespace, dtype: torch.dtype) -> list[Case]:
     """Ids and targets given, or random ones: with all, and with some targets counted."""
     if options.ids:
         ids = read_ids(options.ids)
-        if not is_clear(model, ids, dtype):
+        if not is_clear(model, ids, LOGITS_BOUND[dtype]):
             raise ValueError(f"{options.ids}: a choice of slots is nearly a tie")
     else:
-        ids = draw_ids(model, (options.batch, options.length), options.seed, dtype)
+        ids = draw_ids(model, (options.batch, options.length), options.seed, LOGITS_BOUND[dtype])
     if options.targets:
         return [Case(f"targets of {options.targets}", ids, read_ids(options.targets))]
     generator = torch.Generator().manual_seed(options.seed + 1)
