@@ -211,7 +211,8 @@ def compare_gradients(
         )
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -236,7 +237,7 @@ def main() -> int:
     parser.add_argument(
         "--timeout", type=float, default=300, help="seconds for one call of the program"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
     dtype = torch.float64 if options.double else torch.float32

@@ -307,7 +307,8 @@ def compare_weights(
     return failures
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -339,7 +340,7 @@ def main() -> int:
             default=field.default,
             help=f"default: {field.default}",
         )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.rates_from_log and not options.log:
         parser.error("--rates-from-log needs --log")
 
