@@ -1,0 +1,166 @@
+// Files and directories that appear whole or not at all.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "midus/core/error.hpp"
+#include "midus/io/mapped_file.hpp"
+
+namespace midus {
+
+/// Makes what was written under `path` (a file's bytes, a directory's names) outlive a power cut.
+inline void sync_to_disk(const std::filesystem::path& path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file || ::fsync(file.get()) != 0)
+    fail("cannot write ", path.string(), " to disk: ", system_message(errno));
+}
+
+/// The directory that holds `path`.
+inline std::filesystem::path directory_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
+
+/// A file that is written under a temporary name beside its target and takes the target's place in
+/// `commit()`: whoever reads the target sees the old file or the new one, also after a crash. Without
+/// `commit()`, and after any error, the old file is untouched and the temporary one is removed.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path target) : target_(std::move(target)) {
+    std::error_code error;
+    if (std::filesystem::is_directory(target_, error))
+      fail("cannot write ", target_.string(), ": expected a file, found a directory");
+    static std::atomic<unsigned> count{0};
+    for (int attempt = 0; attempt < 100 && !file_; ++attempt) {  // a name may be left over from a crash
+      temporary_ = target_;
+      temporary_ += text(".tmp-", ::getpid(), "-", count++);
+      file_ = FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+      if (!file_ && errno != EEXIST) break;
+    }
+    if (!file_) fail("cannot create ", temporary_.string(), ": ", system_message(errno));
+  }
+  AtomicFile(AtomicFile&& other) noexcept
+      : target_(std::move(other.target_)),
+        temporary_(std::exchange(other.temporary_, {})),
+        file_(std::move(other.file_)),
+        end_(other.end_) {}
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile() { discard(); }
+
+  const std::filesystem::path& target() const { return target_; }
+
+  /// Appends.
+  void write(std::span<const std::byte> bytes) { write_at(end_, bytes); }
+  void write(std::string_view characters) { write(std::as_bytes(std::span(characters))); }
+
+  /// Writes at an offset in bytes; what lies between the old end and it reads as zero.
+  void write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      // In pieces: the system takes at most 2 GiB at once.
+      const std::size_t piece = std::min<std::size_t>(bytes.size(), std::size_t{1} << 30);
+      const ::ssize_t written = ::pwrite(file_.get(), bytes.data(), piece, static_cast<::off_t>(offset));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) give_up("write", written < 0 ? errno : ENOSPC);
+      offset += static_cast<std::uint64_t>(written);
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+      end_ = std::max(end_, offset);
+    }
+  }
+
+  /// Puts the new file in the old one's place. Throws `Error` where anything failed; then the old one stays.
+  void commit() {
+    if (::fsync(file_.get()) != 0) give_up("write", errno);
+    if (!file_.close()) give_up("write", errno);
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0) give_up("replace", errno);
+    temporary_.clear();
+    sync_to_disk(directory_of(target_));
+  }
+
+ private:
+  [[noreturn]] void give_up(const char* what, int code) {
+    discard();
+    fail("cannot ", what, " ", target_.string(), ": ", system_message(code),
+         "; the old file, if any, is untouched");
+  }
+  void discard() {
+    if (temporary_.empty()) return;
+    ::unlink(temporary_.c_str());
+    temporary_.clear();
+  }
+
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;  ///< empty: there is none (any more)
+  FileDescriptor file_;
+  std::uint64_t end_ = 0;
+};
+
+/// Writes a whole file atomically.
+inline void write_file(const std::filesystem::path& target, std::string_view characters) {
+  AtomicFile file(target);
+  file.write(characters);
+  file.commit();
+}
+
+/// A directory that is filled under the name `TARGET.tmp` and renamed in `commit()`. Without `commit()` it is
+/// removed; one that a crash has left behind is removed by the next attempt.
+class AtomicDirectory {
+ public:
+  /// Throws `Error` where `target` exists already (an empty directory may).
+  explicit AtomicDirectory(const std::filesystem::path& target) {
+    // "models/new/" names the directory "models/new".
+    target_ = target.has_filename() ? target : target.parent_path();
+    temporary_ = target_;
+    temporary_ += ".tmp";
+    std::error_code error;
+    const bool directory = std::filesystem::is_directory(target_, error);
+    if (directory ? !std::filesystem::is_empty(target_, error) : std::filesystem::exists(target_, error))
+      fail(target_.string(), " exists already; remove it or choose another name");
+    std::filesystem::remove_all(temporary_, error);
+    if (!error) std::filesystem::create_directories(temporary_, error);
+    if (error) fail("cannot create ", temporary_.string(), ": ", error.message());
+  }
+  AtomicDirectory(const AtomicDirectory&) = delete;
+  AtomicDirectory& operator=(const AtomicDirectory&) = delete;
+  ~AtomicDirectory() {
+    std::error_code ignored;
+    if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+  }
+
+  /// Where to write.
+  const std::filesystem::path& path() const { return temporary_; }
+  const std::filesystem::path& target() const { return target_; }
+
+  /// Every file and directory goes to disk, then the name changes.
+  void commit() {
+    try {
+      for (const auto& entry : std::filesystem::recursive_directory_iterator(temporary_))
+        if (!entry.is_symlink()) sync_to_disk(entry.path());
+    } catch (const std::filesystem::filesystem_error& error) {
+      fail("cannot read ", temporary_.string(), ": ", error.code().message());
+    }
+    sync_to_disk(temporary_);
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0)
+      fail("cannot rename ", temporary_.string(), " to ", target_.string(), ": ", system_message(errno));
+    temporary_.clear();
+    sync_to_disk(directory_of(target_));
+  }
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;  ///< empty once it has been renamed
+};
+
+}  // namespace midus

@@ -1,0 +1,86 @@
+// A file to read, as one span of bytes.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "midus/core/error.hpp"
+
+namespace midus {
+
+/// What the system says about an `errno`: "No such file or directory".
+inline std::string system_message(int code) { return std::generic_category().message(code); }
+
+/// An open file descriptor that closes itself.
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int descriptor = -1) : descriptor_(descriptor) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+  ~FileDescriptor() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+
+  int get() const { return descriptor_; }
+  explicit operator bool() const { return descriptor_ >= 0; }
+
+  /// Closes now, and says whether that went well (some file systems report a failed write only here).
+  bool close() { return ::close(std::exchange(descriptor_, -1)) == 0; }
+
+ private:
+  int descriptor_;
+};
+
+/// A whole regular file, mapped read-only: pages are read when they are first touched, and the system may
+/// drop them again, so a model larger than memory can be walked through. Nothing promises that a value inside
+/// is aligned. The file must not be shortened by another program meanwhile (the system answers a read past
+/// its end with SIGBUS); files that midus replaces are renamed over, which leaves a mapping whole.
+class MappedFile {
+ public:
+  /// Throws `Error` where the file cannot be opened, or is a directory, a pipe or a device.
+  explicit MappedFile(std::filesystem::path path) : path_(std::move(path)) {
+    // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
+    const FileDescriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file) fail("cannot open ", path_.string(), ": ", system_message(errno));
+    struct stat status {};
+    if (::fstat(file.get(), &status) != 0) fail("cannot read ", path_.string(), ": ", system_message(errno));
+    if (S_ISDIR(status.st_mode)) fail("cannot read ", path_.string(), ": expected a file, found a directory");
+    if (!S_ISREG(status.st_mode))
+      fail("cannot read ", path_.string(), ": expected a regular file, found a pipe or a device");
+    const auto size = static_cast<std::size_t>(status.st_size);
+    if (size == 0) return;  // an empty mapping does not exist
+    void* const start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    if (start == MAP_FAILED)
+      fail("cannot map ", path_.string(), " (", size, " bytes): ", system_message(errno));
+    data_ = {static_cast<const std::byte*>(start), Unmap{size}};
+  }
+
+  const std::filesystem::path& path() const { return path_; }
+  std::size_t size() const { return data_ ? data_.get_deleter().size : 0; }
+  std::span<const std::byte> bytes() const { return {data_.get(), size()}; }
+
+ private:
+  struct Unmap {
+    std::size_t size;
+    void operator()(const std::byte* start) const { ::munmap(const_cast<std::byte*>(start), size); }
+  };
+
+  std::filesystem::path path_;
+  std::unique_ptr<const std::byte, Unmap> data_;
+};
+
+}  // namespace midus
