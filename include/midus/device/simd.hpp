@@ -1,0 +1,139 @@
+// Vectors of the processor's own width, through Eigen's packets. Included by device/ and ops/*_cpu.hpp only.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "midus/device/eigen.hpp"
+
+// Before a loop of constant length whose arrays are to become registers, at every level of optimisation.
+#ifdef __clang__
+#define MIDUS_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MIDUS_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+namespace midus::simd {
+
+/// As many values of `S` as a register holds: `width<S>`. The operators + - * / work on it.
+template <class S>
+using Packet = typename Eigen::internal::packet_traits<S>::type;
+template <class S>
+inline constexpr Index width = Eigen::internal::packet_traits<S>::size;
+
+template <class S>
+Packet<S> broadcast(S x) {
+  return Eigen::internal::pset1<Packet<S>>(x);
+}
+template <class S>
+Packet<S> load(const S* from) {
+  return Eigen::internal::ploadu<Packet<S>>(from);
+}
+template <class S>
+void store(S* to, const Packet<S>& x) {
+  Eigen::internal::pstoreu(to, x);
+}
+/// a · b + c, fused where the processor can.
+template <class P>
+P multiply_add(const P& a, const P& b, const P& c) {
+  return Eigen::internal::pmadd(a, b, c);
+}
+template <class P>
+P larger(const P& a, const P& b) {
+  return Eigen::internal::pmax(a, b);
+}
+template <class P>
+P square_root(const P& x) {
+  return Eigen::internal::psqrt(x);
+}
+template <class S>
+S sum_of(const Packet<S>& x) {
+  return Eigen::internal::predux(x);
+}
+template <class S>
+S largest_of(const Packet<S>& x) {
+  return Eigen::internal::predux_max(x);
+}
+
+/// e to the x; exactly 0 where that is below the smallest normal number (Eigen stops at a subnormal, which is
+/// slow to compute with), NaN for NaN.
+template <class S>
+Packet<S> exp(const Packet<S>& x) {
+  constexpr S lowest = sizeof(S) == 4 ? S(-87.336540) : S(-708.396418532264);
+  if constexpr (width<S> == 1) {
+    return x < lowest ? S(0) : std::exp(x);
+  } else {
+    using Eigen::internal::pcmp_lt, Eigen::internal::pselect, Eigen::internal::pexp;
+    return pselect(pcmp_lt(x, broadcast(lowest)), broadcast(S(0)), pexp(x));
+  }
+}
+
+template <class S>
+Packet<S> sigmoid(const Packet<S>& x) {
+  const Packet<S> one = broadcast(S(1));
+  return one / (one + exp<S>(broadcast(S(0)) - x));
+}
+
+/// One packet of some arrays: elements `index` ... `index + width - 1`.
+template <class S>
+struct Whole {
+  Index index;
+  Packet<S> load(const S* array, S = S(0)) const { return simd::load(array + index); }
+  void store(S* array, const Packet<S>& x) const { simd::store(array + index, x); }
+};
+
+/// The last packet, of which `count` elements exist; the others read as `fill`.
+template <class S>
+struct Part {
+  Index index, count;
+  Packet<S> load(const S* array, S fill = S(0)) const {
+    S all[width<S>];
+    std::fill_n(std::copy_n(array + index, count, all), width<S> - count, fill);
+    return simd::load(all);
+  }
+  void store(S* array, const Packet<S>& x) const {
+    S all[width<S>];
+    simd::store(all, x);
+    std::copy_n(all, count, array + index);
+  }
+};
+
+/// Calls `f(at)` for every packet of arrays of `count` elements: `at.load(array)`, `at.store(array, packet)`.
+/// The odd elements at the end go through the same instructions as the others, and none are treated apart at
+/// the start, so that an element's result depends neither on where it lies nor on how much lies beside it.
+template <class S, class F>
+void for_packets(Index count, F&& f) {
+  Index i = 0;
+  for (; i + width<S> <= count; i += width<S>) f(Whole<S>{i});
+  if (i < count) f(Part<S>{i, count - i});
+}
+
+/// Σ term(at) over the packets of arrays of `count` elements. Four sums run side by side, then each is added
+/// to the next: the order depends on `count` alone.
+template <class S, class F>
+S sum_over(Index count, F&& term) {
+  constexpr Index step = width<S>;
+  Packet<S> a = broadcast(S(0)), b = a, c = a, d = a;
+  Index i = 0;
+  for (; i + 4 * step <= count; i += 4 * step) {
+    a = a + term(Whole<S>{i});
+    b = b + term(Whole<S>{i + step});
+    c = c + term(Whole<S>{i + 2 * step});
+    d = d + term(Whole<S>{i + 3 * step});
+  }
+  for (; i + step <= count; i += step) a = a + term(Whole<S>{i});
+  if (i < count) b = b + term(Part<S>{i, count - i});
+  return sum_of<S>((a + b) + (c + d));
+}
+
+/// The largest of `count` elements, -inf if there is none. With a NaN among them: some value or NaN.
+template <class S>
+S largest_in(const S* x, Index count) {
+  constexpr S lowest = -std::numeric_limits<S>::infinity();
+  Packet<S> a = broadcast(lowest);
+  for_packets<S>(count, [&](auto at) { a = larger(a, at.load(x, lowest)); });
+  return largest_of<S>(a);
+}
+
+}  // namespace midus::simd

@@ -1,0 +1,144 @@
+// Cpu forms of ops/gemm.hpp.
+#pragma once
+
+#include "midus/device/cpu.hpp"
+#include "midus/device/product.hpp"
+#include "midus/ops/gemm.hpp"
+
+namespace midus {
+
+/// How the forms below are cut: constants, so that sums do not depend on the number of threads.
+template <class S>
+struct GemmTiles {
+  static constexpr Index rows = 20 * ProductBlock<S>::rows;
+  static constexpr Index cols = 4 * ProductBlock<S>::cols;
+  /// With so many tiles of columns a task packs its own, which then serve all rows.
+  static constexpr Index many = 32;
+  /// Longer sums are done in parts, so that what is packed at once stays small.
+  static constexpr Index depth = 4096;
+  static constexpr Index packed_rows = 32;
+};
+
+constexpr Index tiles_in(Index size, Index tile) { return (size + tile - 1) / tile; }
+
+/// Panels of the columns of Wᵀ that are rows first ... first + count - 1 of W [N,K].
+template <class S>
+void pack_weight_transposed(const WeightView<S, 2>& w, Index first, Index count, S* panels, Arena& scratch) {
+  constexpr Index width = ProductBlock<S>::cols;
+  const Index K = w.extent(1);
+  S* const wide = w.is_bfloat16() ? take<S>(scratch, std::min(width, count) * K) : nullptr;
+  for (Index j = 0; j < count; j += width) {
+    const Index cols = std::min(width, count - j);
+    pack_transposed(w.widen((first + j) * K, cols * K, wide), K, cols, K, panels + j * K);
+  }
+}
+
+template <class S>
+[[gnu::noinline]] void run(Cpu<S>& device, const Gemm<S>& op) {
+  using Tiles = GemmTiles<S>;
+  const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
+  const auto multiply_tile = [&](Index r, Index rows, Index n, Index cols, const S* panels) {
+    multiply<S>(rows, cols, K, {op.x.data() + r * K, K, 1}, panels, op.y.data() + r * N + n, N,
+                op.plus.empty() ? nullptr : op.plus.data() + r * N + n, N);
+  };
+  if (R == 0 || N == 0) return;
+  const Index col_tiles = tiles_in(N, Tiles::cols), row_tiles = tiles_in(R, Tiles::rows);
+  if (row_tiles == 1 || col_tiles >= Tiles::many) {
+    device.parallel_for(col_tiles, [&](Index task, Arena& scratch) {
+      const Index n = task * Tiles::cols, cols = std::min(Tiles::cols, N - n);
+      S* const panels = take<S>(scratch, panel_size<S>(K, cols));
+      pack_weight_transposed(op.w, n, cols, panels, scratch);
+      multiply_tile(0, R, n, cols, panels);
+    });
+    return;
+  }
+  const auto scope = device.scope();
+  const View<S, 1> panels = device.allocate(Shape{panel_size<S>(K, N)});
+  device.parallel_for(col_tiles, [&](Index task, Arena& scratch) {
+    const Index n = task * Tiles::cols;
+    pack_weight_transposed(op.w, n, std::min(Tiles::cols, N - n), panels.data() + n * K, scratch);
+  });
+  device.parallel_for(row_tiles * col_tiles, [&](Index task, Arena&) {
+    const Index r = task / col_tiles * Tiles::rows, n = task % col_tiles * Tiles::cols;
+    multiply_tile(r, std::min(Tiles::rows, R - r), n, std::min(Tiles::cols, N - n), panels.data() + n * K);
+  });
+}
+
+template <class S>
+[[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardInput<S>& op) {
+  using Tiles = GemmTiles<S>;
+  const Index R = op.dx.extent(0), K = op.dx.extent(1), N = op.dy.extent(1);
+  if (R == 0 || K == 0) return;
+  const Index col_tiles = tiles_in(K, Tiles::cols), row_tiles = tiles_in(R, Tiles::rows);
+  const bool alone = row_tiles == 1 || col_tiles >= Tiles::many;
+  const auto scope = device.scope();
+  const View<S, 1> shared =
+      alone ? View<S, 1>() : device.allocate(Shape{panel_size<S>(std::min(N, Tiles::depth), K)});
+  for (Index first = 0; first == 0 || first < N; first += Tiles::depth) {
+    const Index depth = std::min(Tiles::depth, N - first);
+    const bool add = op.accumulate || first > 0;
+    const auto multiply_tile = [&](Index r, Index rows, Index k, Index cols, const S* panels) {
+      S* const dx = op.dx.data() + r * K + k;
+      multiply<S>(rows, cols, depth, {op.dy.data() + r * N + first, N, 1}, panels, dx, K, add ? dx : nullptr,
+                  K);
+    };
+    // Rows of W first + n ... and its columns k ... into panels, a few rows at a time.
+    const auto pack = [&](Index n, Index rows, Index k, Index cols, S* panels, Arena& scratch) {
+      if (!op.w.is_bfloat16()) {
+        pack_rows(op.w.full().data() + (first + n) * K + k, K, cols, depth, n, rows, panels);
+        return;
+      }
+      S* const wide = take<S>(scratch, cols);
+      for (Index i = n; i < n + rows; ++i)
+        pack_rows(op.w.widen((first + i) * K + k, cols, wide), cols, cols, depth, i, 1, panels);
+    };
+    if (alone) {
+      device.parallel_for(col_tiles, [&](Index task, Arena& scratch) {
+        const Index k = task * Tiles::cols, cols = std::min(Tiles::cols, K - k);
+        S* const panels = take<S>(scratch, panel_size<S>(depth, cols));
+        pack(0, depth, k, cols, panels, scratch);
+        multiply_tile(0, R, k, cols, panels);
+      });
+      continue;
+    }
+    device.parallel_for(tiles_in(depth, Tiles::packed_rows), [&](Index task, Arena& scratch) {
+      const Index n = task * Tiles::packed_rows;
+      pack(n, std::min(Tiles::packed_rows, depth - n), 0, K, shared.data(), scratch);
+    });
+    device.parallel_for(row_tiles * col_tiles, [&](Index task, Arena&) {
+      const Index r = task / col_tiles * Tiles::rows, k = task % col_tiles * Tiles::cols;
+      multiply_tile(r, std::min(Tiles::rows, R - r), k, std::min(Tiles::cols, K - k),
+                    shared.data() + k * depth);
+    });
+  }
+}
+
+template <class S>
+[[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardWeight<S>& op) {
+  using Tiles = GemmTiles<S>;
+  constexpr Index row_tile = 4 * ProductBlock<S>::rows, col_tile = 8 * ProductBlock<S>::cols;
+  const Index R = op.dy.extent(0), N = op.dw.extent(0), K = op.dw.extent(1);
+  if (R == 0 || N == 0 || K == 0) return;
+  const Index col_tiles = tiles_in(K, col_tile), row_tiles = tiles_in(N, row_tile);
+  const auto scope = device.scope();
+  const View<S, 1> panels = device.allocate(Shape{panel_size<S>(std::min(R, Tiles::depth), K)});
+  for (Index first = 0; first < R; first += Tiles::depth) {
+    const Index depth = std::min(Tiles::depth, R - first);
+    device.parallel_for(tiles_in(depth, Tiles::packed_rows), [&](Index task, Arena&) {
+      const Index r = task * Tiles::packed_rows;
+      pack_rows(op.x.data() + (first + r) * K, K, K, depth, r, std::min(Tiles::packed_rows, depth - r),
+                panels.data());
+    });
+    device.parallel_for(row_tiles * col_tiles, [&](Index task, Arena& scratch) {
+      const Index n = task / col_tiles * row_tile, rows = std::min(row_tile, N - n);
+      const Index k = task % col_tiles * col_tile, cols = std::min(col_tile, K - k);
+      S* const left = take<S>(scratch, depth * rows);  // a few columns of dy, side by side
+      for (Index r = 0; r < depth; ++r)
+        std::copy_n(op.dy.data() + (first + r) * N + n, rows, left + r * rows);
+      S* const dw = op.dw.data() + n * K + k;
+      multiply<S>(rows, cols, depth, {left, 1, rows}, panels.data() + k * depth, dw, K, dw, K);
+    });
+  }
+}
+
+}  // namespace midus
