@@ -1,0 +1,151 @@
+// What every training step did, in a file and on the console.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include "midus/core/error.hpp"
+#include "midus/core/shape.hpp"
+#include "midus/io/mapped_file.hpp"
+#include "midus/train/progress.hpp"
+#include "midus/train/step_record.hpp"
+
+namespace midus {
+
+/// The most memory that this process has had so far, in bytes (VmHWM); 0 where the system does not say.
+inline Index peak_memory_bytes() {
+  const FileDescriptor file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
+  if (!file) return 0;
+  char content[4096];
+  const ::ssize_t size = ::read(file.get(), content, sizeof content);
+  std::string_view rest(content, size > 0 ? static_cast<std::size_t>(size) : 0);
+  const std::size_t at = rest.find("VmHWM:");
+  if (at == rest.npos) return 0;
+  Index kilobytes = 0;
+  bool digits = false;
+  for (const char c : rest.substr(at + 6)) {
+    if (c >= '0' && c <= '9') {
+      kilobytes = kilobytes * 10 + (c - '0');
+      digits = true;
+    } else if (digits) {
+      break;
+    }
+  }
+  return kilobytes * 1024;
+}
+
+/// A log of steps in JSON lines. Every line goes to the system at once, in one piece: it survives the death
+/// of the process, and a reader never sees half of one (`sync` makes it survive a power cut). A training
+/// checkpoint records `length()`; resuming cuts the log back to that.
+class StepLog {
+ public:
+  /// Appends to the file, or makes it.
+  explicit StepLog(std::filesystem::path path) : path_(std::move(path)) {
+    file_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666));
+    if (!file_) fail("cannot open the log ", path_.string(), ": ", system_message(errno));
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode))
+      fail("the log ", path_.string(), ": expected a regular file");
+    length_ = static_cast<Index>(status.st_size);
+  }
+
+  const std::filesystem::path& path() const { return path_; }
+
+  /// Bytes written so far, those of earlier runs included.
+  Index length() const { return length_; }
+
+  void append(const StepRecord& record) {
+    StepLine line;
+    std::string_view rest = line.format(record);
+    while (!rest.empty()) {
+      const ::ssize_t written = ::write(file_.get(), rest.data(), rest.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) fail("cannot write the log ", path_.string(), ": ", system_message(errno));
+      rest.remove_prefix(static_cast<std::size_t>(written));
+      length_ += static_cast<Index>(written);
+    }
+  }
+
+  /// Cuts off what lies behind `length` bytes. Refused where the file is shorter, or the cut would lie inside
+  /// a line: then it is not the log that was recorded.
+  void truncate_to(Index length) {
+    if (length < 0 || length > length_)
+      fail("the log ", path_.string(), " has ", length_, " bytes, the checkpoint records ", length,
+           "; it is not the log of this run");
+    char last = '\n';
+    if (length > 0 && ::pread(file_.get(), &last, 1, static_cast<::off_t>(length - 1)) != 1)
+      fail("cannot read the log ", path_.string(), ": ", system_message(errno));
+    if (last != '\n')
+      fail("the log ", path_.string(), " has no line that ends at byte ", length,
+           ", as the checkpoint records; it is not the log of this run");
+    if (::ftruncate(file_.get(), static_cast<::off_t>(length)) != 0)
+      fail("cannot shorten the log ", path_.string(), ": ", system_message(errno));
+    length_ = length;
+  }
+
+  /// To disk. A checkpoint that records the length calls it first.
+  void sync() {
+    if (::fsync(file_.get()) != 0)
+      fail("cannot write the log ", path_.string(), " to disk: ", system_message(errno));
+  }
+
+ private:
+  std::filesystem::path path_;
+  FileDescriptor file_;
+  Index length_ = 0;
+};
+
+/// The steps of a run on the console: "step 120/1000  loss 2.3456  rate 3.00e-03  10.7k tokens/s  38 % of
+/// peak 3 min 20 s left". The time left is reckoned from the steps of this process but the first, which warms
+/// up.
+class StepProgress {
+ public:
+  explicit StepProgress(Index steps) : steps_(steps) {}
+  /// On another stream; see `ProgressLine`.
+  StepProgress(Index steps, std::FILE* out, bool terminal, double interval = -1)
+      : steps_(steps), line_(out, terminal, interval) {}
+
+  /// Call it after every step; it prints when a line is due, and after the last step.
+  void show(const StepRecord& record) {
+    const double now = line_.elapsed();
+    if (first_step_ < 0) {
+      first_step_ = record.step;
+      first_at_ = now;
+    }
+    if (!line_.due() && record.step < steps_) return;
+    double left = std::numeric_limits<double>::quiet_NaN();
+    if (record.step > first_step_)
+      left = (now - first_at_) / static_cast<double>(record.step - first_step_) *
+             static_cast<double>(steps_ - record.step);
+    char text[200];
+    int used = std::snprintf(text, sizeof text, "step %lld/%lld  loss %.4f  rate %.2e  %s tokens/s",
+                             static_cast<long long>(record.step), static_cast<long long>(steps_), record.loss,
+                             record.learning_rate, count_text(record.tokens_per_s).c_str());
+    const auto add = [&](const char* format, auto... values) {
+      if (used >= 0 && used < static_cast<int>(sizeof text))
+        used += std::snprintf(text + used, sizeof text - static_cast<std::size_t>(used), format, values...);
+    };
+    if (record.peak_share == record.peak_share) add("  %.0f %% of peak", 100 * record.peak_share);
+    if (record.step < steps_) add("  %s left", duration_text(left).c_str());
+    line_.show(text);
+    if (record.step >= steps_) line_.end_line();
+  }
+
+  /// Before other text is printed.
+  void end_line() { line_.end_line(); }
+
+ private:
+  Index steps_, first_step_ = -1;
+  double first_at_ = 0;
+  ProgressLine line_;
+};
+
+}  // namespace midus
