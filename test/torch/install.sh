@@ -11,6 +11,7 @@ set -eu
 
 repository=$(cd "$(dirname "$0")/../.." && pwd)
 venv=${MIDUS_TORCH_VENV:-$repository/build/torch-venv}
+case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 python=$venv/bin/python3
 
 usable() {  # usable PYTHON: can it run the reference?
@@ -50,7 +51,7 @@ if ! usable "$python"; then
         echo "install.sh: making $venv (minutes)" >&2
         if ! from_package_index || ! usable "$python"; then
             echo "install.sh: the Python package index gave no usable PyTorch; trying Debian's" >&2
-            from_debian
+            from_debian || true
         fi
         if ! usable "$python"; then
             echo "install.sh: no usable PyTorch in $venv" >&2

@@ -149,7 +149,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, help="the directory to write")
-    parser.add_argument("--config", type=Path, help="take this one; the shape's flags do not apply")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="take this one, but for the dtype; the shape's flags do not apply",
+    )
     shape = parser.add_argument_group("the model's shape")
     shape.add_argument("--hidden-size", type=int, default=16)
     shape.add_argument("--heads", type=int, default=4)
@@ -210,8 +214,8 @@ def main() -> None:
             "seed",
         )
         json_config = make_config(**{flag: getattr(options, flag) for flag in flags})
-        dtype = str(DTYPES[options.dtype]).removeprefix("torch.")
-        json_config["torch_dtype"] = dtype
+    dtype_key = "dtype" if "dtype" in json_config else "torch_dtype"
+    json_config[dtype_key] = str(DTYPES[options.dtype]).removeprefix("torch.")
     model = random_model(json_config, options.seed, options.zero_values)
     write_checkpoint(options.out, json_config, model.weights, DTYPES[options.dtype], options.shards)
     numbers = sum(tensor.numel() for tensor in model.weights.values())
