@@ -75,12 +75,17 @@ class SafetensorsWriter {
     place.written += bytes.size();
   }
 
-  /// Puts the file in its place. Throws `Error` where a tensor is not complete.
-  void commit() {
+  /// Throws `Error` where a tensor is not complete.
+  void require_complete() const {
     for (const auto& [name, place] : places_)
       if (place.written != place.size)
         fail(file_.target().string(), ": tensor ", in_quotes(name), ": expected ", place.size,
              " bytes, found ", place.written);
+  }
+
+  /// Puts the file in its place. Throws `Error` where a tensor is not complete.
+  void commit() {
+    require_complete();
     file_.commit();
   }
 

@@ -1,0 +1,103 @@
+// Writing the weight files of a model directory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <iomanip>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "midus/core/error.hpp"
+#include "midus/io/atomic_file.hpp"
+#include "midus/io/checkpoint_files.hpp"
+#include "midus/io/json.hpp"
+#include "midus/io/safetensors_writer.hpp"
+
+namespace midus {
+
+/// transformers' own default.
+inline constexpr std::uint64_t default_shard_bytes = 5'000'000'000;
+
+/// Writes a model's tensors to `model.safetensors`, or, beyond the size limit of one shard, to
+/// `model-00001-of-0000y.safetensors` ... with their index. The tensors are dealt to the shards in the order
+/// given (one that is larger than the limit gets a shard of its own) and may be written in any order, also in
+/// pieces. Each file appears whole; for a whole directory that appears at once, write into an
+/// `AtomicDirectory`.
+class CheckpointWriter {
+ public:
+  /// Throws `Error` where `directory` holds weights that a reader would take in place of, or mix with, the
+  /// new ones.
+  CheckpointWriter(std::filesystem::path directory, const std::vector<TensorInfo>& tensors,
+                   const SafetensorsMetadata& metadata = {}, std::uint64_t shard_bytes = default_shard_bytes)
+      : directory_(std::move(directory)) {
+    std::vector<std::vector<TensorInfo>> shards(1);
+    std::uint64_t filled = 0;
+    for (const TensorInfo& tensor : tensors) {
+      const std::uint64_t size = tensor_bytes(in_quotes(tensor.name), tensor.dtype, tensor.shape);
+      if (!shards.back().empty() && (size > shard_bytes || filled > shard_bytes - size)) {
+        shards.emplace_back();
+        filled = 0;
+      }
+      shards.back().push_back(tensor);
+      filled += size;
+      total_size_ += size;
+    }
+    sharded_ = shards.size() > 1;
+    const std::filesystem::path stale = directory_ / (sharded_ ? single_weights_name : weights_index_name);
+    std::error_code error;
+    if (std::filesystem::exists(stale, error))
+      fail(stale.string(), " is there and does not belong to the ", sharded_ ? "shards" : "single file",
+           " about to be written; remove it or choose another directory");
+
+    for (std::size_t i = 0; i < shards.size(); ++i) {
+      const std::string name = sharded_ ? text("model-", std::setfill('0'), std::setw(5), i + 1, "-of-",
+                                               std::setw(5), shards.size(), ".safetensors")
+                                        : std::string(single_weights_name);
+      for (const TensorInfo& tensor : shards[i])
+        if (!places_.emplace(tensor.name, Place{i, name}).second)
+          fail(directory_.string(), ": tensor ", in_quotes(tensor.name), " occurs twice");
+      writers_.emplace_back(directory_ / name, std::move(shards[i]), metadata);
+    }
+  }
+
+  /// The next bytes of a tensor: all of it, or pieces in their order.
+  void write(std::string_view name, std::span<const std::byte> bytes) {
+    const auto found = places_.find(name);
+    if (found == places_.end()) fail(directory_.string(), ": tensor ", in_quotes(name), " was not announced");
+    writers_[found->second.shard].write(name, bytes);
+  }
+
+  /// The files take their places, the index last. Throws `Error` where a tensor is not complete.
+  void commit() {
+    for (const SafetensorsWriter& writer : writers_) writer.require_complete();
+    for (SafetensorsWriter& writer : writers_) writer.commit();
+    if (!sharded_) return;
+    Json index;
+    index["metadata"]["total_size"] = total_size_;
+    Json& weight_map = index["weight_map"] = Json::object();
+    auto& members = weight_map.get_ref<Json::object_t&>();  // past the look-up of every key
+    for (const auto& [name, place] : places_) members.emplace_back(name, place.file);
+    write_file(directory_ / weights_index_name, dump_json(index) + "\n");
+  }
+
+ private:
+  struct Place {
+    std::size_t shard;
+    std::string file;
+  };
+
+  std::filesystem::path directory_;
+  std::vector<SafetensorsWriter> writers_;
+  std::map<std::string, Place, std::less<>> places_;
+  std::uint64_t total_size_ = 0;
+  bool sharded_ = false;
+};
+
+}  // namespace midus

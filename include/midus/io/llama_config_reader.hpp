@@ -1,0 +1,256 @@
+// Reading config.json. What midus does not honour is refused by name, never passed over.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <initializer_list>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "midus/core/error.hpp"
+#include "midus/io/in_quotes.hpp"
+#include "midus/io/json_object.hpp"
+#include "midus/io/llama_config.hpp"
+
+namespace midus {
+
+/// The largest sizes that are believed: an order above any published model, and small enough that no product
+/// of them that names a tensor's size passes 2^62.
+namespace config_limit {
+inline constexpr Index vocab_size = Index{1} << 26, hidden_size = Index{1} << 18,
+                       intermediate_size = Index{1} << 22, layers = 4096, heads = 4096, head_dim = 8192,
+                       positions = Index{1} << 31, num_keys = Index{1} << 15, value_rank = Index{1} << 14;
+}  // namespace config_limit
+
+/// The element type by PyTorch's name for it, as config.json spells it ("bfloat16").
+inline std::optional<Dtype> weight_dtype_from(std::string_view name) {
+  if (name == "float64") return Dtype::f64;
+  if (name == "float32") return Dtype::f32;
+  if (name == "float16") return Dtype::f16;
+  if (name == "bfloat16") return Dtype::bf16;
+  return std::nullopt;
+}
+
+/// What is a Llama in name only: settings that change the arithmetic in a way that midus has no code for.
+inline void refuse_unsupported(const JsonObject& config) {
+  const std::string type = config.string("model_type", "llama");
+  if (type != "llama" && type != "midus") config.refuse("model_type", "\"llama\" or \"midus\"");
+  if (config.has("architectures"))
+    for (const std::string& name : config.strings("architectures"))
+      if (name != "LlamaForCausalLM" && name != "LLaMAForCausalLM" && name != "MidusForCausalLM")
+        config.refuse("architectures", "[\"LlamaForCausalLM\"] or [\"MidusForCausalLM\"]");
+  const std::string activation = config.string("hidden_act", "silu");
+  if (activation != "silu" && activation != "swish")  // two names of one function
+    config.refuse("hidden_act", "\"silu\" (the only activation that midus computes)");
+  for (const std::string_view key : {"attention_bias", "mlp_bias"})
+    if (config.boolean(key, false)) config.refuse(key, "false: midus has no bias terms");
+  for (const std::string_view key : {"sliding_window", "quantization_config"})
+    if (config.has(key)) config.refuse(key, "null or absent: midus does not honour it");
+  for (const std::string_view key : {"attention_dropout", "hidden_dropout"})
+    if (config.has(key) && !(*config.find(key) == 0)) config.refuse(key, "0: midus has no dropout");
+  if (config.has("partial_rotary_factor") && !(*config.find("partial_rotary_factor") == 1))
+    config.refuse("partial_rotary_factor", "1: midus rotates whole heads");
+  if (config.has("layer_types"))
+    for (const std::string& layer : config.strings("layer_types"))
+      if (layer != "full_attention") config.refuse("layer_types", "\"full_attention\" for every layer");
+}
+
+/// `rope_theta` and `rope_scaling` (transformers up to 4), or `rope_parameters` (from 5 on), which has both.
+inline RopeSettings read_rope(const JsonObject& config) {
+  constexpr double largest = 1e12;
+  RopeSettings rope;
+  rope.theta = config.number("rope_theta", 0, largest, 10000);
+  if (config.has("rope_parameters") && config.has("rope_scaling"))
+    config.refuse("rope_scaling", "absent where there is \"rope_parameters\"");
+  const char* const key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  if (!config.has(key)) return rope;
+  const JsonObject scaling = config.object(key);
+
+  if (scaling.has("rope_theta")) {
+    const double theta = scaling.number("rope_theta", 0, largest);
+    if (config.has("rope_theta") && theta != rope.theta)
+      config.refuse("rope_theta", text("the same as ", scaling.where("rope_theta"), " (", theta, ")"));
+    rope.theta = theta;
+  }
+  // "type" is the older spelling.
+  const std::string old_name = scaling.string("type", "default");
+  const std::string type = scaling.string("rope_type", old_name);
+  if (scaling.has("type") && old_name != type)
+    scaling.refuse("type", "the same as " + scaling.where("rope_type") + ", " + in_quotes(type));
+  if (type == "default") {
+    if (!scaling.has("rope_type") && !scaling.has("type") && scaling.has("factor"))
+      scaling.refuse("rope_type", "\"llama3\" or \"default\"");
+    scaling.allow_only({"rope_type", "type", "rope_theta", "partial_rotary_factor"});
+  } else if (type == "llama3") {
+    scaling.allow_only({"rope_type", "type", "rope_theta", "partial_rotary_factor", "factor",
+                        "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"});
+    Llama3Scaling llama3;
+    llama3.factor = scaling.number("factor", 0, largest);
+    llama3.low_freq_factor = scaling.number("low_freq_factor", 0, largest);
+    llama3.high_freq_factor = scaling.number("high_freq_factor", 0, largest);
+    llama3.original_max_position_embeddings =
+        static_cast<double>(scaling.integer("original_max_position_embeddings", 1, config_limit::positions));
+    if (llama3.low_freq_factor >= llama3.high_freq_factor)
+      scaling.refuse("low_freq_factor", text("less than high_freq_factor, ", llama3.high_freq_factor));
+    rope.llama3 = llama3;
+  } else {
+    scaling.refuse(scaling.has("rope_type") ? "rope_type" : "type", "\"llama3\" or \"default\"");
+  }
+  if (scaling.has("partial_rotary_factor") && !(*scaling.find("partial_rotary_factor") == 1))
+    scaling.refuse("partial_rotary_factor", "1: midus rotates whole heads");
+  return rope;
+}
+
+/// The `midus` section of an already read base.
+inline MemoryConfig read_memory(const JsonObject& section, const LlamaConfig& config) {
+  MemoryConfig memory;
+  const std::string kind = section.string("memory", "hml");
+  if (kind != "hml" && kind != "pkm") section.refuse("memory", "\"hml\" or \"pkm\"");
+  const bool hml = kind == "hml";
+  memory.kind = hml ? MemoryConfig::Kind::hml : MemoryConfig::Kind::pkm;
+  if (hml)
+    section.allow_only({"memory", "positions", "num_keys", "top_k", "value_rank"});
+  else
+    section.allow_only({"memory", "positions", "num_keys", "top_k", "memory_heads", "query_dim"});
+
+  memory.positions = section.integers("positions", 0, config.num_hidden_layers - 1);
+  const auto not_ascending = std::adjacent_find(memory.positions.begin(), memory.positions.end(),
+                                                [](Index a, Index b) { return a >= b; });
+  if (memory.positions.empty() || not_ascending != memory.positions.end())
+    section.refuse("positions", "a list of at least one layer, ascending and distinct");
+  memory.num_keys = section.integer("num_keys", 1, config_limit::num_keys);
+  memory.top_k = section.integer("top_k", 1, memory.num_keys);
+  if (hml) {
+    memory.value_rank = section.integer("value_rank", 0, config_limit::value_rank);
+    if (config.num_attention_heads * config.head_dim != config.hidden_size)
+      fail(section.file(), ": head-wise memory needs num_attention_heads x head_dim = hidden_size, found ",
+           config.num_attention_heads, " x ", config.head_dim, " and ", config.hidden_size);
+  } else {
+    memory.memory_heads = section.integer("memory_heads", 1, config_limit::heads);
+    memory.query_dim = section.integer("query_dim", 2, config_limit::head_dim);
+    if (memory.query_dim % 2 != 0)
+      section.refuse("query_dim", "even: its halves meet the two sides of the keys");
+  }
+  return memory;
+}
+
+/// True for "model.layers.3." with 3 < layers, and for "model.memory_blocks.1." with 1 < blocks.
+inline bool is_block_prefix(std::string_view name, Index layers, Index blocks) {
+  for (const auto& [start, count] : {std::pair<std::string_view, Index>{"model.layers.", layers},
+                                     std::pair<std::string_view, Index>{"model.memory_blocks.", blocks}}) {
+    if (name.substr(0, start.size()) != start) continue;
+    const std::string_view rest = name.substr(start.size());
+    for (Index i = 0; i < count; ++i)
+      if (rest == std::to_string(i) + ".") return true;
+  }
+  return false;
+}
+
+/// The `depth_upscaling` section of an already read model.
+inline std::vector<Expansion> read_history(const JsonObject& section, const LlamaConfig& config) {
+  const Json* const version = section.find("version");
+  if (version == nullptr || exact_integer(*version) != 1)
+    section.refuse("version", "1, the version that midus knows");
+  section.allow_only({"version", "history"});
+  const Json* const entries = section.find("history");
+  if (entries == nullptr || !entries->is_array()) section.refuse("history", "a list of expansions");
+  const Index blocks = config.memory ? static_cast<Index>(config.memory->positions.size()) : 0;
+  std::vector<Expansion> history;
+  for (const Json& json : *entries) {
+    const JsonObject entry(json, section.file(), text("depth_upscaling.history[", history.size(), "]"));
+    entry.allow_only({"policy", "inserted", "parent_layers", "parent_positions", "seed"});
+    Expansion expansion;
+    expansion.policy = entry.string("policy");
+    if (expansion.policy != "midus" && expansion.policy != "pkm" && expansion.policy != "llama_pro" &&
+        expansion.policy != "solar")
+      entry.refuse("policy", "\"midus\", \"pkm\", \"llama_pro\" or \"solar\"");
+    expansion.inserted = entry.strings("inserted");
+    for (const std::string& name : expansion.inserted)
+      if (!is_block_prefix(name, config.num_hidden_layers, blocks))
+        entry.refuse("inserted", text("a list of \"model.layers.I.\" with I below ", config.num_hidden_layers,
+                                      " and \"model.memory_blocks.J.\" with J below ", blocks));
+    expansion.parent_layers = static_cast<int>(entry.integer("parent_layers", 1, config_limit::layers));
+    if (entry.has("parent_positions"))
+      for (const Index position : entry.integers("parent_positions", 0, expansion.parent_layers - 1))
+        expansion.parent_positions.push_back(static_cast<int>(position));
+    if (entry.has("seed")) {
+      const Json& seed = *entry.find("seed");
+      if (!seed.is_number_unsigned()) entry.refuse("seed", "an integer from 0 to 2^64 - 1");
+      expansion.seed = seed.get<std::uint64_t>();
+    }
+    history.push_back(std::move(expansion));
+  }
+  return history;
+}
+
+/// A number, a list of numbers or nothing.
+inline std::vector<Index> read_token_ids(const JsonObject& config, const char* key, Index vocab_size) {
+  if (!config.has(key)) return {};
+  if (config.find(key)->is_array()) return config.integers(key, 0, vocab_size - 1);
+  return {config.integer(key, 0, vocab_size - 1)};
+}
+
+/// Reads and checks a configuration; `file` is what errors call it. Absent members have LlamaConfig's own
+/// defaults in transformers, except for the sizes, which must be there. Throws `Error` with the member, its
+/// value and the rule; nothing is allocated by any size.
+inline LlamaConfig parse_llama_config(const Json& json, const std::string& file) {
+  const JsonObject object(json, file);
+  refuse_unsupported(object);
+  LlamaConfig config;
+  config.vocab_size = object.integer("vocab_size", 1, config_limit::vocab_size);
+  config.hidden_size = object.integer("hidden_size", 1, config_limit::hidden_size);
+  config.intermediate_size = object.integer("intermediate_size", 1, config_limit::intermediate_size);
+  config.num_hidden_layers = object.integer("num_hidden_layers", 1, config_limit::layers);
+  config.num_attention_heads = object.integer("num_attention_heads", 1, config_limit::heads);
+  config.num_key_value_heads =
+      object.integer("num_key_value_heads", 1, config.num_attention_heads, config.num_attention_heads);
+  if (config.num_attention_heads % config.num_key_value_heads != 0)
+    object.refuse("num_key_value_heads",
+                  text("a divisor of num_attention_heads, ", config.num_attention_heads));
+  if (!object.has("head_dim") && config.hidden_size % config.num_attention_heads != 0)
+    object.refuse("hidden_size", text("a multiple of num_attention_heads, ", config.num_attention_heads,
+                                      ", where there is no head_dim"));
+  config.head_dim =
+      object.integer("head_dim", 2, config_limit::head_dim, config.hidden_size / config.num_attention_heads);
+  if (config.head_dim % 2 != 0 || config.head_dim > config_limit::head_dim)
+    fail(file, ": \"head_dim\" (or hidden_size / num_attention_heads) must be even and at most ",
+         config_limit::head_dim, ", found ", config.head_dim);
+  config.tie_word_embeddings = object.boolean("tie_word_embeddings", false);
+  config.rms_norm_eps = object.number("rms_norm_eps", 0, 1, 1e-6);
+  config.rope = read_rope(object);
+  config.max_position_embeddings =
+      object.integer("max_position_embeddings", 1, config_limit::positions, 2048);
+  config.bos_token_ids = read_token_ids(object, "bos_token_id", config.vocab_size);
+  config.eos_token_ids = read_token_ids(object, "eos_token_id", config.vocab_size);
+  for (const std::string_view key : {"torch_dtype", "dtype"}) {  // up to transformers 4, and from 5 on
+    if (!object.has(key)) continue;
+    const std::optional<Dtype> dtype = weight_dtype_from(object.string(key));
+    if (!dtype) object.refuse(key, "\"float64\", \"float32\", \"float16\" or \"bfloat16\"");
+    if (config.dtype && config.dtype != dtype) object.refuse(key, "the same as \"torch_dtype\"");
+    config.dtype = dtype;
+  }
+  if (object.has("midus")) config.memory = read_memory(object.object("midus"), config);
+  if (config.memory.has_value() !=
+      (object.string("model_type", config.memory ? "midus" : "llama") == "midus"))
+    object.refuse("model_type", config.memory ? "\"midus\" where there is a section \"midus\""
+                                              : "\"llama\" where there is no section \"midus\"");
+  if (object.has("depth_upscaling")) config.history = read_history(object.object("depth_upscaling"), config);
+  config.original = json;
+  config.file = file;
+  return config;
+}
+
+/// Reads `path`: a config.json, or the directory of a model that holds one.
+inline LlamaConfig read_llama_config(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::is_directory(path, error) ? path / "config.json" : path;
+  return parse_llama_config(read_json_file(file), file.string());
+}
+
+}  // namespace midus

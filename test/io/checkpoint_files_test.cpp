@@ -1,0 +1,206 @@
+#include "midus/io/checkpoint_files.hpp"
+
+#include <string>
+#include <vector>
+
+#include "midus/io/checkpoint_writer.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
+using namespace midus;
+using Catch::Matchers::Contains;
+using midus::test::message_of;
+using midus::test::put_file;
+using midus::test::TemporaryDirectory;
+using midus::test::write_checkpoint_file;
+
+namespace {
+
+const std::string four = "\x01\x02\x03\x04";
+const std::string index_name(weights_index_name);
+
+std::string refusal(const std::filesystem::path& directory) {
+  return message_of([&] { CheckpointFiles files(directory); });
+}
+
+/// Two shards with "a" and "b", and their index.
+void put_two_shards(const std::filesystem::path& directory) {
+  write_checkpoint_file(directory / "x-1.safetensors", {{"a", Dtype::f32, {1}, four}});
+  write_checkpoint_file(directory / "x-2.safetensors", {{"b", Dtype::f32, {1}, "wxyz"}});
+  put_file(directory / index_name, R"({"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}})");
+}
+
+std::string text_of(const StoredTensor& tensor) {
+  return {reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()};
+}
+
+}  // namespace
+
+TEST_CASE("Which files are the model: one file, or shards, never both") {
+  const TemporaryDirectory directory;
+  CHECK_THAT(refusal(directory.path()), Contains(directory.path().string()) && Contains("found neither"));
+  put_file(directory / "pytorch_model.bin", "");
+  CHECK_THAT(refusal(directory.path()), Contains("pytorch_model.bin must be converted"));
+  CHECK_THAT(refusal(directory / "nowhere"), Contains("expected the directory of a model"));
+  CHECK_THAT(refusal(directory / "pytorch_model.bin"), Contains("expected the directory of a model"));
+
+  put_two_shards(directory.path());
+  {
+    const CheckpointFiles files(directory.path());
+    CHECK(files.files().size() == 2);
+    CHECK(files.tensors().size() == 2);
+    CHECK(text_of(files.at("a")) == four);
+    CHECK(text_of(files.at("b")) == "wxyz");
+    CHECK(files.find("c") == nullptr);
+    CHECK_THAT(message_of([&] { files.at("c"); }), Contains("tensor \"c\" is missing"));
+    CHECK(files.where("b") == (directory / "x-2.safetensors").string() + ": tensor \"b\"");
+    CHECK(files.warnings().empty());
+    CHECK(files.metadata().at("format") == "pt");
+  }
+  write_checkpoint_file(directory / "model.safetensors", {{"a", Dtype::f32, {1}, "only"}});
+  CheckpointFiles first(directory.path());
+  const CheckpointFiles files = std::move(first);  // tensors stay valid
+  REQUIRE(files.files().size() == 1);
+  CHECK(files.files().front().path() == directory / "model.safetensors");
+  CHECK(text_of(files.at("a")) == "only");
+  CHECK(files.find("b") == nullptr);
+  REQUIRE(files.warnings().size() == 1);
+  CHECK_THAT(files.warnings()[0], Contains(index_name + " is not used: model.safetensors is beside it"));
+}
+
+TEST_CASE("LD-04: a shard that was cut off is refused when the model is opened") {
+  const TemporaryDirectory directory;
+  put_two_shards(directory.path());
+  const std::string whole = test::file_bytes(directory / "x-2.safetensors");
+  put_file(directory / "x-2.safetensors", whole.substr(0, whole.size() - 1));
+  CHECK_THAT(refusal(directory.path()), Contains("x-2.safetensors: expected 4 bytes") &&
+                                            Contains("found 3; the file ends inside tensor \"b\""));
+}
+
+TEST_CASE("LD-08: file names out of an index stay in the directory") {
+  const TemporaryDirectory parent;
+  std::filesystem::create_directories(parent / "model/sub");
+  std::filesystem::create_directories(parent / "other");
+  const auto directory = parent / "model";
+  write_checkpoint_file(parent / "other/model.safetensors", {{"a", Dtype::f32, {1}, four}});
+  write_checkpoint_file(parent / "x.safetensors", {{"a", Dtype::f32, {1}, four}});
+  write_checkpoint_file(directory / "sub/in.safetensors", {{"a", Dtype::f32, {1}, four}});
+  const auto with = [&](const std::string& name) {
+    put_file(directory / index_name, R"({"weight_map": {"a": )" + name + "}}");
+    return refusal(directory);
+  };
+  for (const std::string name :
+       {R"("../other/model.safetensors")", R"("/etc/hostname")", R"("sub/../../x.safetensors")", R"("")",
+        R"(".")", R"("..")", R"("./sub/in.safetensors")", R"("sub/")", R"("model.safetensors\u0000.txt")",
+        "7", "null", "[]", R"("sub/../sub/in.safetensors")"}) {
+    INFO(name);
+    CHECK_THAT(with(name), Contains(index_name + ": weight_map entry \"a\": expected"));
+  }
+  CHECK_THAT(with(R"("../other/model.safetensors")"), Contains("found \"../other/model.safetensors\""));
+  CHECK_THAT(with(R"("none.safetensors")"),
+             Contains("puts \"a\" into \"none.safetensors\"; there is no such file"));
+  CHECK_THAT(with(R"("sub")"), Contains("found a directory"));
+  CHECK(with(R"("sub/in.safetensors")") == "nothing was thrown");
+  std::filesystem::create_symlink("../other/model.safetensors", directory / "link.safetensors");
+  CHECK(with(R"("link.safetensors")") == "nothing was thrown");
+}
+
+TEST_CASE("An index and its shards must agree") {
+  const TemporaryDirectory directory;
+  put_two_shards(directory.path());
+  const auto with = [&](const std::string& index) {
+    put_file(directory / index_name, index);
+    return refusal(directory.path());
+  };
+  CHECK_THAT(with("[]"), Contains(index_name + ": the file must be an object"));
+  CHECK_THAT(with("{}"), Contains("\"weight_map\" is missing"));
+  CHECK_THAT(with(R"({"weight_map": []})"), Contains("\"weight_map\" must be an object"));
+  CHECK_THAT(with(R"({"weight_map": {}})"), Contains("weight_map names no file"));
+  CHECK_THAT(with(R"({"weight_map": {"a": "x-1.safetensors", "a": "x-2.safetensors"}})"),
+             Contains("\"a\" occurs twice"));
+  CHECK_THAT(with(R"({"weight_map": {"a": "x-2.safetensors", "b": "x-1.safetensors"}})"),
+             Contains("puts \"a\" into \"x-2.safetensors\"; found it in ") && Contains("x-1.safetensors"));
+  CHECK_THAT(with(R"({"weight_map": {"a": "x-1.safetensors", "z": "x-1.safetensors"}})"),
+             Contains("puts \"z\" into \"x-1.safetensors\"; found it in no shard"));
+
+  // A tensor that the index does not name is there all the same, with a warning; one in two shards is an
+  // error.
+  write_checkpoint_file(directory / "x-2.safetensors",
+                        {{"b", Dtype::f32, {1}, four}, {"c", Dtype::f32, {1}, four}});
+  CHECK(with(R"({"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}})") == "nothing was thrown");
+  const CheckpointFiles files(directory.path());
+  CHECK(files.find("c") != nullptr);
+  REQUIRE(files.warnings().size() == 1);
+  CHECK_THAT(files.warnings()[0], Contains("x-2.safetensors: tensor \"c\" is not named by the index"));
+  write_checkpoint_file(directory / "x-2.safetensors",
+                        {{"b", Dtype::f32, {1}, four}, {"a", Dtype::f32, {1}, four}});
+  CHECK_THAT(refusal(directory.path()),
+             Contains("x-2.safetensors: tensor \"a\" is also in ") && Contains("x-1.safetensors"));
+}
+
+TEST_CASE("Shards are written and read back") {
+  const std::vector<TensorInfo> tensors{{"first", Dtype::f32, {2}}, {"huge", Dtype::u8, {40}},
+                                        {"small", Dtype::u8, {1}},  {"other", Dtype::f64, {1}},
+                                        {"empty", Dtype::f32, {0}}, {"last", Dtype::f32, {2}}};
+  const auto write = [&](const std::filesystem::path& directory, std::uint64_t limit) {
+    std::filesystem::create_directories(directory);
+    CheckpointWriter writer(directory, tensors, {{"note", "n"}}, limit);
+    for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
+      const std::string bytes(tensor_bytes("", tensor->dtype, tensor->shape), tensor->name[0]);
+      writer.write(tensor->name, std::as_bytes(std::span(bytes)));
+    }
+    writer.commit();
+  };
+  const auto check = [&](const CheckpointFiles& files) {
+    CHECK(files.tensors().size() == tensors.size());
+    CHECK(files.warnings().empty());
+    for (const TensorInfo& tensor : tensors) {
+      CHECK(files.at(tensor.name).dtype == tensor.dtype);
+      CHECK(files.at(tensor.name).shape == tensor.shape);
+      CHECK(text_of(files.at(tensor.name)) ==
+            std::string(tensor_bytes("", tensor.dtype, tensor.shape), tensor.name[0]));
+    }
+    for (const SafetensorsFile& file : files.files())
+      CHECK(file.metadata() == SafetensorsMetadata{{"format", "pt"}, {"note", "n"}});
+  };
+  const TemporaryDirectory directory;
+  write(directory / "one", 65);  // exactly all
+  check(CheckpointFiles(directory / "one"));
+  CHECK(CheckpointFiles(directory / "one").files().size() == 1);
+  CHECK_FALSE(std::filesystem::exists(directory / "one" / index_name));
+
+  write(directory / "four", 16);
+  const CheckpointFiles files(directory / "four");
+  check(files);
+  std::vector<std::string> names;
+  for (const SafetensorsFile& file : files.files()) names.push_back(file.path().filename().string());
+  CHECK(names ==
+        std::vector<std::string>{"model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors",
+                                 "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors"});
+  const Json index = read_json_file(directory / "four" / index_name);
+  CHECK(index["metadata"]["total_size"] == 65);
+  CHECK(index["weight_map"]["huge"] == "model-00002-of-00004.safetensors");
+  CHECK(index["weight_map"]["last"] == "model-00004-of-00004.safetensors");
+
+  // What would be read in place of the new files stops the writer.
+  CHECK_THAT(message_of([&] { write(directory / "one", 16); }), Contains("model.safetensors is there"));
+  CHECK_THAT(message_of([&] { write(directory / "four", 100); }), Contains(index_name + " is there"));
+  write(directory / "one", 1000);  // the same kind is replaced
+  check(CheckpointFiles(directory / "one"));
+}
+
+TEST_CASE("An incomplete model is not committed, not even in part") {
+  const TemporaryDirectory directory;
+  for (const std::uint64_t limit : {8, 4}) {
+    CheckpointWriter writer(directory.path(), {{"a", Dtype::f32, {1}}, {"b", Dtype::f32, {1}}}, {}, limit);
+    writer.write("a", std::as_bytes(std::span(four)));
+    CHECK_THAT(message_of([&] { writer.commit(); }), Contains("tensor \"b\": expected 4 bytes, found 0"));
+    CHECK_THAT(message_of([&] { writer.write("c", {}); }), Contains("tensor \"c\" was not announced"));
+  }
+  CHECK(std::filesystem::is_empty(directory.path()));
+  CHECK_THAT(
+      message_of([&] {
+        CheckpointWriter writer(directory.path(), {{"a", Dtype::f32, {1}}, {"a", Dtype::f32, {1}}}, {}, 4);
+      }),
+      Contains("\"a\" occurs twice"));
+}
