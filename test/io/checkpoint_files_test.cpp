@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "midus/io/checkpoint_writer.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 
@@ -136,71 +135,4 @@ TEST_CASE("An index and its shards must agree") {
                         {{"b", Dtype::f32, {1}, four}, {"a", Dtype::f32, {1}, four}});
   CHECK_THAT(refusal(directory.path()),
              Contains("x-2.safetensors: tensor \"a\" is also in ") && Contains("x-1.safetensors"));
-}
-
-TEST_CASE("Shards are written and read back") {
-  const std::vector<TensorInfo> tensors{{"first", Dtype::f32, {2}}, {"huge", Dtype::u8, {40}},
-                                        {"small", Dtype::u8, {1}},  {"other", Dtype::f64, {1}},
-                                        {"empty", Dtype::f32, {0}}, {"last", Dtype::f32, {2}}};
-  const auto write = [&](const std::filesystem::path& directory, std::uint64_t limit) {
-    std::filesystem::create_directories(directory);
-    CheckpointWriter writer(directory, tensors, {{"note", "n"}}, limit);
-    for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
-      const std::string bytes(tensor_bytes("", tensor->dtype, tensor->shape), tensor->name[0]);
-      writer.write(tensor->name, std::as_bytes(std::span(bytes)));
-    }
-    writer.commit();
-  };
-  const auto check = [&](const CheckpointFiles& files) {
-    CHECK(files.tensors().size() == tensors.size());
-    CHECK(files.warnings().empty());
-    for (const TensorInfo& tensor : tensors) {
-      CHECK(files.at(tensor.name).dtype == tensor.dtype);
-      CHECK(files.at(tensor.name).shape == tensor.shape);
-      CHECK(text_of(files.at(tensor.name)) ==
-            std::string(tensor_bytes("", tensor.dtype, tensor.shape), tensor.name[0]));
-    }
-    for (const SafetensorsFile& file : files.files())
-      CHECK(file.metadata() == SafetensorsMetadata{{"format", "pt"}, {"note", "n"}});
-  };
-  const TemporaryDirectory directory;
-  write(directory / "one", 65);  // exactly all
-  check(CheckpointFiles(directory / "one"));
-  CHECK(CheckpointFiles(directory / "one").files().size() == 1);
-  CHECK_FALSE(std::filesystem::exists(directory / "one" / index_name));
-
-  write(directory / "four", 16);
-  const CheckpointFiles files(directory / "four");
-  check(files);
-  std::vector<std::string> names;
-  for (const SafetensorsFile& file : files.files()) names.push_back(file.path().filename().string());
-  CHECK(names ==
-        std::vector<std::string>{"model-00001-of-00004.safetensors", "model-00002-of-00004.safetensors",
-                                 "model-00003-of-00004.safetensors", "model-00004-of-00004.safetensors"});
-  const Json index = read_json_file(directory / "four" / index_name);
-  CHECK(index["metadata"]["total_size"] == 65);
-  CHECK(index["weight_map"]["huge"] == "model-00002-of-00004.safetensors");
-  CHECK(index["weight_map"]["last"] == "model-00004-of-00004.safetensors");
-
-  // What would be read in place of the new files stops the writer.
-  CHECK_THAT(message_of([&] { write(directory / "one", 16); }), Contains("model.safetensors is there"));
-  CHECK_THAT(message_of([&] { write(directory / "four", 100); }), Contains(index_name + " is there"));
-  write(directory / "one", 1000);  // the same kind is replaced
-  check(CheckpointFiles(directory / "one"));
-}
-
-TEST_CASE("An incomplete model is not committed, not even in part") {
-  const TemporaryDirectory directory;
-  for (const std::uint64_t limit : {8, 4}) {
-    CheckpointWriter writer(directory.path(), {{"a", Dtype::f32, {1}}, {"b", Dtype::f32, {1}}}, {}, limit);
-    writer.write("a", std::as_bytes(std::span(four)));
-    CHECK_THAT(message_of([&] { writer.commit(); }), Contains("tensor \"b\": expected 4 bytes, found 0"));
-    CHECK_THAT(message_of([&] { writer.write("c", {}); }), Contains("tensor \"c\" was not announced"));
-  }
-  CHECK(std::filesystem::is_empty(directory.path()));
-  CHECK_THAT(
-      message_of([&] {
-        CheckpointWriter writer(directory.path(), {{"a", Dtype::f32, {1}}, {"a", Dtype::f32, {1}}}, {}, 4);
-      }),
-      Contains("\"a\" occurs twice"));
 }

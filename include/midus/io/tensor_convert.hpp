@@ -1,0 +1,117 @@
+// Weights between the bytes of a file and numbers in memory.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "midus/core/dtype.hpp"
+#include "midus/core/error.hpp"
+
+namespace midus {
+
+/// The types that a weight may have: in files, and in memory the same.
+template <class T>
+concept WeightScalar = std::is_same_v<T, double> || std::is_same_v<T, float> || std::is_same_v<T, float16> ||
+    std::is_same_v<T, bfloat16>;
+
+/// How files call the type.
+template <WeightScalar T>
+inline constexpr Dtype dtype_of = std::is_same_v<T, double>    ? Dtype::f64
+                                  : std::is_same_v<T, float>   ? Dtype::f32
+                                  : std::is_same_v<T, float16> ? Dtype::f16
+                                                               : Dtype::bf16;
+
+/// A double as a float from which rounding to a 16-bit type gives what rounding the double itself would:
+/// where the float is not exact, its last bit is odd ("round to odd"), so that no second rounding meets a
+/// false tie.
+inline float narrow_to_odd(double value) {
+  const float nearest = static_cast<float>(value);
+  if (static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
+  auto bits = std::bit_cast<std::uint32_t>(nearest);
+  if (std::abs(static_cast<double>(nearest)) > std::abs(value)) --bits;  // toward zero, also from infinity
+  return std::bit_cast<float>(bits | 1u);
+}
+
+/// One number in another type: exactly where it widens, to the nearest (ties to even) where it narrows;
+/// beyond the largest it becomes infinite, and NaN stays NaN.
+template <WeightScalar To, WeightScalar From>
+To convert(From value) {
+  if constexpr (std::is_same_v<To, From>)
+    return value;
+  else if constexpr (!std::is_floating_point_v<From>)
+    return convert<To>(value.to_float());
+  else if constexpr (std::is_floating_point_v<To>)
+    return static_cast<To>(value);
+  else if constexpr (std::is_same_v<From, double>)
+    return To::from(narrow_to_odd(value));
+  else
+    return To::from(value);
+}
+
+/// Calls `f` with a value of the type that `dtype` names. Throws `Error` where no weight has it.
+template <class F>
+auto with_weight_scalar(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::f64:
+      return f(double{});
+    case Dtype::f32:
+      return f(float{});
+    case Dtype::f16:
+      return f(float16{});
+    case Dtype::bf16:
+      return f(bfloat16{});
+    default:
+      fail("expected weights as F64, F32, F16 or BF16, found ", to_string(dtype));
+  }
+}
+
+/// Reads weights out of a file's bytes, which need no alignment. Throws `Error` where their number is not
+/// that of `to`.
+template <WeightScalar To>
+void read_weights(Dtype dtype, std::span<const std::byte> bytes, std::span<To> to) {
+  with_weight_scalar(dtype, [&]<class From>(From value) {
+    if (bytes.size() != to.size() * sizeof(From))
+      fail("expected ", to.size(), " weights of ", to_string(dtype), ", found ", bytes.size(), " bytes");
+    if (to.empty()) return;  // memcpy wants no null
+    if constexpr (std::is_same_v<To, From>) {
+      std::memcpy(to.data(), bytes.data(), bytes.size());
+      return;
+    }
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
+      to[i] = convert<To>(value);
+    }
+  });
+}
+
+/// The bytes of weights as a file holds them.
+template <WeightScalar From>
+std::vector<std::byte> weight_bytes(std::span<const From> from, Dtype dtype) {
+  return with_weight_scalar(dtype, [&]<class To>(To value) {
+    std::vector<std::byte> bytes(from.size() * sizeof(To));
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      value = convert<To>(from[i]);
+      std::memcpy(bytes.data() + i * sizeof(To), &value, sizeof(To));
+    }
+    return bytes;
+  });
+}
+
+/// The bytes of weights of one type as those of another; the same bytes where the types are the same.
+inline std::vector<std::byte> convert_weights(Dtype from, std::span<const std::byte> bytes, Dtype to) {
+  if (from == to) return {bytes.begin(), bytes.end()};
+  return with_weight_scalar(from, [&]<class From>(From) {
+    std::vector<From> values(bytes.size() / sizeof(From));
+    read_weights(from, bytes, std::span(values));
+    return weight_bytes(std::span<const From>(values), to);
+  });
+}
+
+}  // namespace midus

@@ -1,0 +1,40 @@
+#include "midus/io/mapped_file.hpp"
+
+#include <sys/stat.h>
+
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
+using namespace midus;
+using Catch::Matchers::Contains;
+using midus::test::message_of;
+using midus::test::put_file;
+using midus::test::TemporaryDirectory;
+
+TEST_CASE("A file as bytes") {
+  const TemporaryDirectory directory;
+  const std::string content(10'000, 'q');
+  MappedFile first(put_file(directory / "f", content));
+  CHECK(first.size() == content.size());
+  MappedFile file = std::move(first);
+  CHECK(file.path() == directory / "f");
+  CHECK(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size()) == content);
+  CHECK(first.bytes().empty());  // NOLINT: says what a moved-from one is
+  std::filesystem::remove(directory / "f");
+  CHECK(file.bytes()[9'999] == std::byte{'q'});  // the mapping outlives the name
+  file = MappedFile(put_file(directory / "empty", ""));
+  CHECK(file.bytes().empty());
+}
+
+TEST_CASE("What is not a file to read") {
+  const TemporaryDirectory directory;
+  CHECK_THAT(message_of([&] { MappedFile file(directory / "none"); }),
+             Contains("cannot open " + (directory / "none").string() + ": No such file"));
+  CHECK_THAT(message_of([&] { MappedFile file(directory.path()); }),
+             Contains("expected a file, found a directory"));
+  ::mkfifo((directory / "pipe").c_str(), 0600);
+  CHECK_THAT(message_of([&] { MappedFile file(directory / "pipe"); }), Contains("expected a regular file"));
+  CHECK_THAT(message_of([&] { MappedFile file("/dev/zero"); }), Contains("expected a regular file"));
+}
