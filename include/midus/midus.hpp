@@ -1,0 +1,20 @@
+// Everything of midus that needs Eigen alone: the model, its layers and ops on the CPU, up-scaling and
+// training. `midus/hf.hpp` adds Hugging Face files.
+#pragma once
+
+#include "midus/core/version.hpp"
+#include "midus/model/language_model.hpp"
+
+// The forms of the ops on the CPU: after the declarations, before the user's code.
+#include "midus/ops/adamw_cpu.hpp"
+#include "midus/ops/causal_attention_cpu.hpp"
+#include "midus/ops/cross_entropy_cpu.hpp"
+#include "midus/ops/embedding_cpu.hpp"
+#include "midus/ops/gemm_cpu.hpp"
+#include "midus/ops/head_gemm_cpu.hpp"
+#include "midus/ops/product_key_top_k_cpu.hpp"
+#include "midus/ops/rms_norm_cpu.hpp"
+#include "midus/ops/rotary_cpu.hpp"
+#include "midus/ops/sum_of_squares_cpu.hpp"
+#include "midus/ops/swiglu_cpu.hpp"
+#include "midus/ops/value_pool_cpu.hpp"

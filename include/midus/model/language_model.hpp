@@ -1,0 +1,353 @@
+// What a user holds: a language model on a device.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "midus/device/buffer.hpp"
+#include "midus/layers/embedding.hpp"
+#include "midus/model/expansion.hpp"
+#include "midus/model/kv_cache.hpp"
+#include "midus/model/llama.hpp"
+#include "midus/model/parameter_store.hpp"
+#include "midus/model/settings.hpp"
+#include "midus/model/stack.hpp"
+#include "midus/model/transformer_block.hpp"
+#include "midus/ops/cross_entropy.hpp"
+
+namespace midus {
+
+/// The shape of a model: `Llama<...>` or `Upscaled<Base, ...>`.
+template <class C>
+concept ModelConfig = requires {
+  C::vocab_size;
+  C::width;
+  C::layers;
+  typename C::AttentionConfig;
+  typename C::Where;
+};
+
+/// Token ids and what should follow each, in host memory; a target may be `ignored_target`.
+struct Batch {
+  View<const std::int32_t, 2> ids;      // [B,T]
+  View<const std::int32_t, 2> targets;  // [B,T]
+};
+
+/// Σ of the counted targets' losses (nats), and how many were counted.
+struct LossSum {
+  double sum = 0;
+  Index count = 0;
+  double mean() const { return sum / static_cast<double>(count); }
+};
+
+/// How many targets of a batch count.
+inline Index counted_targets(const View<const std::int32_t, 2>& targets) {
+  return std::ranges::count_if(targets.data(), targets.data() + targets.size(),
+                               [](std::int32_t target) { return target != ignored_target; });
+}
+
+/// A language model of shape `Config` on a device, which must outlive it. Movable; after a move the views of
+/// its parameters still hold.
+template <ModelConfig Config, Device D>
+class LanguageModel {
+ public:
+  using Shape = Config;
+  using Device = D;
+  using Scalar = typename D::Scalar;
+  static constexpr int head_dim = Config::AttentionConfig::template head_dim<Config::width>();
+
+ private:
+  using Block =
+      TransformerBlock<D, Config::width, typename Config::AttentionConfig, typename Config::FeedForward>;
+  template <class Inserted>
+  struct InsertedLayer {
+    using type = typename Inserted::template Layer<D, Config::width, typename Config::AttentionConfig>;
+  };
+  struct NoInsertedLayer {
+    using type = NoBlock;
+  };
+  using Memory = typename std::conditional_t<std::is_void_v<typename Config::Inserted>, NoInsertedLayer,
+                                             InsertedLayer<typename Config::Inserted>>::type;
+  using Blocks = Stack<D, Block, Config::layers, Memory, typename Config::Where>;
+
+ public:
+  static constexpr std::size_t depth = Blocks::depth;  ///< base layers and inserted blocks
+  using Cache = KvCache<D, depth>;
+
+  /// All parameters are zero and frozen; `initialise`, `load` or `upscale` fill them. Takes over the memory
+  /// of `values` where names and sizes agree.
+  explicit LanguageModel(D& device, const ModelSettings& settings = {}, ParameterStore<D> values = {})
+      : device_(&device), settings_(settings), rotary_(settings.rope, head_dim) {
+    store_.bind([this](auto&& f) { visit(f); }, std::move(values));
+    for (Block& block : blocks_.layers)
+      block.input_layernorm.epsilon = block.post_attention_layernorm.epsilon = settings.rms_norm_eps;
+    if constexpr (Config::Where::count > 0)
+      for (Memory& block : blocks_.memory_blocks) block.input_layernorm.epsilon = settings.rms_norm_eps;
+    norm_.epsilon = settings.rms_norm_eps;
+  }
+  LanguageModel(LanguageModel&&) = default;
+  LanguageModel& operator=(LanguageModel&&) = default;
+
+  D& device() const { return *device_; }
+  const ModelSettings& settings() const { return settings_; }
+
+  /// Calls f(path, parameter) for every parameter, by checkpoint name, in a fixed order.
+  template <class F>
+  void visit(F&& f) {
+    visit(*this, f);
+  }
+  template <class F>
+  void visit(F&& f) const {
+    visit(*this, f);
+  }
+
+  /// What was inserted, oldest first.
+  std::vector<Expansion> expansions;
+
+  // --- what trains
+  // ---------------------------------------------------------------------------------------------------
+
+  /// Makes the parameters that any of the patterns names trainable (`*` and `?`, see `matches`), all others
+  /// frozen. A pattern that names nothing is an error. In a tied model `lm_head.weight` names the shared
+  /// table.
+  void train(std::vector<std::string> patterns) {
+    if constexpr (Config::tied)
+      for (std::string& pattern : patterns)
+        if (pattern == "lm_head.weight") pattern = "model.embed_tokens.weight";
+    for (const std::string& pattern : patterns) {
+      bool used = false;
+      visit([&](const Path& path, const auto&) { used = used || matches(pattern, path.str()); });
+      if (!used)
+        fail("train: no parameter has the form \"", pattern,
+             "\"; names look like model.layers.0.mlp.up_proj.weight");
+    }
+    const auto wanted = [&](std::string_view name) {
+      return std::ranges::any_of(patterns,
+                                 [&](const std::string& pattern) { return matches(pattern, name); });
+    };
+    store_.train([this](auto&& f) { visit(f); }, wanted);
+    find_lowest();
+  }
+  void train(std::string pattern) { train(std::vector<std::string>{std::move(pattern)}); }
+
+  /// Stores the frozen parameters that the pattern names as bfloat16.
+  void store_as_bfloat16(std::string_view pattern = "*") {
+    store_.store_as_bfloat16([this](auto&& f) { visit(f); },
+                             [&](std::string_view name) { return matches(pattern, name); });
+  }
+
+  /// The first step of the stack that a gradient reaches: `depth` where none does.
+  std::size_t lowest_step() const { return lowest_; }
+
+  /// All gradients, flat. Backward adds to them.
+  View<Scalar, 1> gradients() const { return store_.gradients(); }
+  void zero_gradients() const { device_->fill(store_.gradients(), Scalar(0)); }
+
+  /// Hands the memory of the parameters over; the model is of no use afterwards.
+  ParameterStore<D> release() && { return std::move(store_); }
+
+  // --- what it computes
+  // ----------------------------------------------------------------------------------------------
+
+  /// Adds the gradients of scale · Σ losses to the trained parameters' and returns Σ losses. With scale = 1 /
+  /// (counted targets) of all batches of a step, the step's gradient is that of the mean over its tokens.
+  LossSum loss_and_gradients(const Batch& batch, double scale, bool checkpointing = false) {
+    check(batch);
+    const auto scope = device_->scope();
+    const Sequences<D> tokens = place(batch.ids.extent(0), batch.ids.extent(1), 0);
+    const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(*device_, batch.ids.flat(), x);
+    auto saved = std::make_unique<typename Blocks::Saved>();
+    const Out<D, 2> top =
+        blocks_.forward(*device_, tokens, x, *saved, std::min(lowest_, depth), checkpointing);
+
+    typename RmsNormLayer<D, Config::width>::Saved norm;
+    const auto normed = device_->allocate(top.shape());
+    norm_.forward(*device_, top, norm, normed);
+    const bool below_head = lowest_ < depth || !norm_.weight.frozen();
+    const auto dnormed = below_head ? device_->allocate(top.shape()) : Out<D, 2>{};
+    const LossSum loss = head_loss(normed, batch.targets.flat(), scale, true, dnormed);
+    if (!below_head) return loss;
+
+    const auto dx = device_->allocate(top.shape());
+    device_->fill(dx, Scalar(0));
+    norm_.backward(*device_, top, norm, dnormed, dx);
+    blocks_.backward(*device_, tokens, *saved, dx, lowest_, checkpointing);
+    if (!embed_tokens_.weight.frozen()) embed_tokens_.backward(*device_, batch.ids.flat(), dx);
+    return loss;
+  }
+
+  /// Σ losses of a batch, without gradients.
+  LossSum loss(const Batch& batch) {
+    check(batch);
+    const auto scope = device_->scope();
+    const auto normed = hidden(batch.ids);
+    return head_loss(normed, batch.targets.flat(), 1, false, {});
+  }
+
+  /// The logits of every position, [B·T,V], in device memory that lives until the enclosing scope ends.
+  Out<D, 2> logits(View<const std::int32_t, 2> ids) {
+    check_ids(ids);
+    const auto out = device_->allocate(midus::Shape{ids.size(), Index{Config::vocab_size}});
+    const auto scope = device_->scope();
+    const auto normed = hidden(ids);
+    run(*device_, Gemm<Scalar>{.x = normed, .w = head().value, .y = out});
+    return out;
+  }
+
+  /// An empty cache for `batch` sequences of at most `capacity` tokens.
+  Cache make_cache(Index batch, Index capacity) const {
+    return Cache(batch, capacity, Config::AttentionConfig::kv_heads, head_dim);
+  }
+
+  /// Generation: appends ids [B,T] to what `cache` holds, and returns the logits of the last position, [B,V],
+  /// in device memory that lives until the enclosing scope ends.
+  Out<D, 2> infer(View<const std::int32_t, 2> ids, Cache& cache) {
+    check_ids(ids);
+    const Index batch = ids.extent(0), length = ids.extent(1);
+    if (batch != cache.batch() || cache.used() + length > cache.capacity())
+      fail("infer: ", batch, " sequences of ", cache.used(), " + ", length, " tokens do not fit a cache of ",
+           cache.batch(), " × ", cache.capacity());
+    const auto out = device_->allocate(midus::Shape{batch, Index{Config::vocab_size}});
+    const auto scope = device_->scope();
+    const Sequences<D> tokens = place(batch, length, cache.used());
+    Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(*device_, ids.flat(), x);
+    x = blocks_.infer(*device_, tokens, x, cache.blocks);
+    const auto last = device_->allocate(midus::Shape{batch, Index{Config::width}});
+    for (Index b = 0; b < batch; ++b)
+      device_->copy(In<D, 2>(x.slice(b * length + length - 1, 1)), last.slice(b, 1));
+    const auto normed = device_->allocate(last.shape());
+    typename RmsNormLayer<D, Config::width>::Saved norm;
+    norm_.forward(*device_, last, norm, normed);
+    run(*device_, Gemm<Scalar>{.x = normed, .w = head().value, .y = out});
+    return out;
+  }
+
+ private:
+  static void visit(auto& self, auto&& f) {
+    const Path model = Path("model");
+    self.embed_tokens_.visit(self.embed_tokens_, model / "embed_tokens", f);
+    Blocks::visit(self.blocks_, model, f);
+    self.norm_.visit(self.norm_, model / "norm", f);
+    if constexpr (!Config::tied) self.lm_head_.visit(self.lm_head_, Path("lm_head"), f);
+  }
+
+  const Parameter<D, 2>& head() const {
+    if constexpr (Config::tied)
+      return embed_tokens_.weight;
+    else
+      return lm_head_.weight;
+  }
+
+  void find_lowest() {
+    lowest_ = embed_tokens_.weight.frozen() ? depth : 0;
+    for (std::size_t step = depth; step-- > 0;) {
+      const auto note = [&](const Path&, const auto& parameter) {
+        if (!parameter.frozen()) lowest_ = std::min(lowest_, step);
+      };
+      const auto [inserted, index] = Blocks::steps[step];
+      if (!inserted)
+        Block::visit(blocks_.layers[index], Path(), note);
+      else if constexpr (Config::Where::count > 0)
+        Memory::visit(blocks_.memory_blocks[index], Path(), note);
+    }
+  }
+
+  /// The place of every token: `past` tokens of each sequence came before.
+  Sequences<D> place(Index batch, Index length, Index past) {
+    rotary_.cover(std::max(past + length, std::min<Index>(settings_.max_position_embeddings, 2048)));
+    if (placed_batch_ != batch || placed_length_ != length || placed_past_ != past) {
+      if (positions_.size() < batch * length) positions_ = Buffer<D, std::int32_t>(batch * length);
+      for (Index b = 0; b < batch; ++b)
+        for (Index t = 0; t < length; ++t)
+          positions_.view()(b * length + t) = static_cast<std::int32_t>(past + t);
+      placed_batch_ = batch, placed_length_ = length, placed_past_ = past;
+    }
+    return {batch,
+            length,
+            {positions_.view().data(), midus::Shape<1>{{batch * length}}},
+            rotary_.cos(),
+            rotary_.sin()};
+  }
+
+  /// The last norm's output [R,d] for whole sequences, saving nothing.
+  Out<D, 2> hidden(View<const std::int32_t, 2> ids) {
+    const Sequences<D> tokens = place(ids.extent(0), ids.extent(1), 0);
+    Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(*device_, ids.flat(), x);
+    typename Blocks::Saved nothing;
+    x = blocks_.forward(*device_, tokens, x, nothing, depth, false);
+    typename RmsNormLayer<D, Config::width>::Saved norm;
+    const auto normed = device_->allocate(x.shape());
+    norm_.forward(*device_, x, norm, normed);
+    return normed;
+  }
+
+  /// The head and the loss, a block of rows at a time: the logits of the whole batch never exist at once.
+  LossSum head_loss(In<D, 2> normed, View<const std::int32_t, 1> targets, double scale, bool gradients,
+                    Out<D, 2> dnormed) {
+    constexpr Index vocab = Config::vocab_size;
+    const Index rows = normed.extent(0);
+    const Index chunk = std::clamp<Index>((Index{1} << 24) / vocab, 128, 1024);
+    const auto losses = device_->allocate(midus::Shape{rows});
+    for (Index begin = 0; begin < rows; begin += chunk) {
+      const Index count = std::min(chunk, rows - begin);
+      const auto scope = device_->scope();
+      const auto logits = device_->allocate(midus::Shape{count, vocab});
+      const auto x = normed.slice(begin, count);
+      run(*device_, Gemm<Scalar>{.x = x, .w = head().value, .y = logits});
+      run(*device_, CrossEntropy<Scalar>{.logits = logits,
+                                         .targets = targets.slice(begin, count),
+                                         .losses = losses.slice(begin, count),
+                                         .dlogits = gradients ? logits : Out<D, 2>{},
+                                         .scale = scale});
+      if (!gradients) continue;
+      if (!head().frozen())
+        run(*device_, GemmBackwardWeight<Scalar>{.dy = logits, .x = x, .dw = head().grad});
+      if (!dnormed.empty())
+        run(*device_,
+            GemmBackwardInput<Scalar>{.dy = logits, .w = head().value, .dx = dnormed.slice(begin, count)});
+    }
+    return {device_->sum(losses),
+            counted_targets(View<const std::int32_t, 2>(targets.data(), midus::Shape{Index{1}, rows}))};
+  }
+
+  static void check_ids(View<const std::int32_t, 2> ids) {
+    if (ids.size() == 0)
+      fail("a batch needs at least one sequence of one token, but is ", to_string(ids.shape()));
+    for (Index i = 0; i < ids.size(); ++i)
+      if (const std::int32_t id = ids.data()[i]; id < 0 || id >= Config::vocab_size)
+        fail("token id ", id, " at sequence ", i / ids.extent(1), ", position ", i % ids.extent(1),
+             ": the vocabulary has ", Config::vocab_size, " tokens");
+  }
+  static void check(const Batch& batch) {
+    check_ids(batch.ids);
+    if (!(batch.targets.shape() == batch.ids.shape()))
+      fail("targets ", to_string(batch.targets.shape()), " do not fit ids ", to_string(batch.ids.shape()));
+    for (Index i = 0; i < batch.targets.size(); ++i)
+      if (const std::int32_t id = batch.targets.data()[i];
+          id != ignored_target && (id < 0 || id >= Config::vocab_size))
+        fail("target ", id, " at sequence ", i / batch.ids.extent(1), ", position ", i % batch.ids.extent(1),
+             ": the vocabulary has ", Config::vocab_size, " tokens, and ", ignored_target, " means ignored");
+  }
+
+  D* device_;
+  ModelSettings settings_;
+  ParameterStore<D> store_;
+  EmbeddingLayer<D, Config::vocab_size, Config::width> embed_tokens_;
+  Blocks blocks_;
+  RmsNormLayer<D, Config::width> norm_;
+  struct NoHead {};
+  [[no_unique_address]] std::conditional_t<Config::tied, NoHead,
+                                           LinearLayer<D, Config::width, Config::vocab_size>>
+      lm_head_;
+  RotaryTable<D> rotary_;
+  Buffer<D, std::int32_t> positions_;
+  Index placed_batch_ = -1, placed_length_ = -1, placed_past_ = -1;
+  std::size_t lowest_ = depth;
+};
+
+}  // namespace midus
