@@ -1,0 +1,262 @@
+// Which tokens a training step, or an evaluation, sees.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "midus/core/error.hpp"
+#include "midus/core/random.hpp"
+#include "midus/core/shape.hpp"
+#include "midus/core/view.hpp"
+#include "midus/ops/cross_entropy.hpp"
+#include "midus/train/permutation.hpp"
+#include "midus/train/token_file.hpp"
+
+namespace midus {
+
+/// A file to train on, and its share of the windows in proportion to the others' weights.
+struct DataSource {
+  DataSource(TokenFile token_file, double mixing_weight = 1)
+      : file(std::move(token_file)), weight(mixing_weight) {}
+
+  TokenFile file;
+  double weight;
+};
+
+/// How windows are cut and ordered.
+struct BatchOptions {
+  Index length = 0;        ///< T, tokens that the model reads at once
+  std::uint64_t seed = 0;  ///< of the order
+  bool shuffle = true;     ///< false: the windows of a file in their order, every epoch
+};
+
+/// Where a run stands in its data: windows taken of every file. All that resuming needs.
+struct BatchState {
+  std::vector<Index> windows;
+  bool operator==(const BatchState&) const = default;
+};
+
+/// Where a run stands in one file, and how to know the file again. For a training checkpoint.
+struct DataPlace {
+  std::string path;
+  Index tokens = 0;
+  std::string sha256;
+  Index windows = 0;
+  bool operator==(const DataPlace&) const = default;
+};
+
+namespace detail {
+
+/// Inputs of one window: tokens begin, ..., begin + count − 1; targets: the token behind each, ignored where
+/// its loss weight is 0. What `count` leaves of the rows is padding: id 0, ignored. Returns how many targets
+/// count.
+inline Index fill_window(const TokenFile& file, Index begin, Index count, std::span<std::int32_t> ids,
+                         std::span<std::int32_t> targets) {
+  const auto used = static_cast<std::size_t>(count);
+  std::fill(ids.begin() + count, ids.end(), 0);
+  std::fill(targets.begin() + count, targets.end(), ignored_target);
+  if (count == 0) return 0;
+  file.read(begin, ids.first(used));
+  std::copy(ids.begin() + 1, ids.begin() + count, targets.begin());
+  file.read(begin + count, targets.subspan(used - 1, 1));
+  Index counted = 0;
+  for (std::size_t i = 0; i < used; ++i) {
+    if (file.counts(begin + static_cast<Index>(i) + 1))
+      ++counted;
+    else
+      targets[i] = ignored_target;
+  }
+  return counted;
+}
+
+inline std::span<std::int32_t> row(const View<std::int32_t, 2>& view, Index b) {
+  return {view.row(b), static_cast<std::size_t>(view.extent(1))};
+}
+
+}  // namespace detail
+
+/// Training batches without end. A file of N tokens has ⌊(N − 1) / T⌋ windows; window j reads tokens jT, ...,
+/// jT + T − 1 and predicts jT + 1, ..., jT + T, so neighbours share one token and every token is a target
+/// once (the first of a file and the remainder behind the last window are none). An epoch of a file is all
+/// its windows; shuffled, each epoch has its own order, keyed by seed, the file's place in the list and the
+/// epoch. Of several files the next window comes from the one that is furthest behind its share (the first of
+/// equals), in exact arithmetic: after c windows a file lies within a window or so of its share, however long
+/// the run. A window may begin inside a document and hold several: attention crosses their borders.
+class Batches {
+ public:
+  Batches(std::vector<DataSource> sources, const BatchOptions& options)
+      : sources_(std::move(sources)), options_(options) {
+    if (sources_.empty()) fail("batches: expected at least one token file");
+    if (options_.length < 1) fail("batches: the length must be at least 1, found ", options_.length);
+    double sum = 0;
+    for (const DataSource& source : sources_) {
+      const TokenFile& file = source.file;
+      if (file.size() <= options_.length)
+        fail("token file ", file.path().string(), " has ", file.size(), " tokens; a window of length ",
+             options_.length, " needs at least ", static_cast<std::uint64_t>(options_.length) + 1);
+      file_needs_same_tokenizer(file);
+      if (!(source.weight > 0) || !std::isfinite(source.weight))
+        fail("token file ", file.path().string(), ": its weight must be above 0, found ", source.weight);
+      sum += source.weight;
+    }
+    for (const DataSource& source : sources_) {
+      // Shares as whole numbers: sums of fractions would drift apart over a long run.
+      const double share = std::round(source.weight / sum * 0x1p32);
+      if (!(share >= 1))
+        fail("token file ", source.file.path().string(), ": its weight ", source.weight,
+             " is too small beside the others' (", sum, " in all)");
+      shares_.push_back(static_cast<std::uint64_t>(share));
+      total_ += shares_.back();
+    }
+    state_.windows.assign(sources_.size(), 0);
+  }
+  Batches(TokenFile file, const BatchOptions& options)
+      : Batches(std::vector<DataSource>{DataSource(std::move(file))}, options) {}
+
+  Index length() const { return options_.length; }
+  Index vocabulary() const { return sources_.front().file.vocabulary(); }
+  const std::vector<DataSource>& sources() const { return sources_; }
+
+  /// Windows of file `source` in an epoch.
+  Index windows(std::size_t source) const { return (sources_[source].file.size() - 1) / options_.length; }
+  /// Epochs of file `source` done so far, with the fraction.
+  double epochs(std::size_t source) const {
+    return static_cast<double>(state_.windows[source]) / static_cast<double>(windows(source));
+  }
+
+  /// Fills the next batch, ids [B,T] and targets [B,T]; targets are `ignored_target` where the loss weight is
+  /// 0. Allocates nothing. Returns how many targets count.
+  Index next(View<std::int32_t, 2> ids, View<std::int32_t, 2> targets) {
+    assert(ids.shape() == targets.shape() && ids.extent(1) == options_.length);
+    Index counted = 0;
+    for (Index b = 0; b < ids.extent(0); ++b) {
+      const std::size_t source = next_source();
+      counted += detail::fill_window(sources_[source].file, next_window(source) * options_.length,
+                                     options_.length, detail::row(ids, b), detail::row(targets, b));
+      ++state_.windows[source];
+      ++taken_;
+    }
+    return counted;
+  }
+
+  /// The place in the data, as counters alone.
+  const BatchState& state() const { return state_; }
+  /// Goes on from a saved place: the batches that follow are those that would have followed then.
+  void restore(const BatchState& state) {
+    if (state.windows.size() != sources_.size())
+      fail("batches: the saved place is one in ", state.windows.size(), " files, found ", sources_.size());
+    for (const Index windows : state.windows)
+      if (windows < 0) fail("batches: the saved place is damaged (", windows, " windows of a file)");
+    state_ = state;
+    taken_ = 0;
+    for (const Index windows : state.windows) taken_ += windows;
+  }
+
+  /// The place in the data with what identifies each file (this reads the files once).
+  std::vector<DataPlace> places() const {
+    std::vector<DataPlace> places;
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      const TokenFile& file = sources_[i].file;
+      places.push_back({file.path().string(), file.size(), to_hex(file.sha256()), state_.windows[i]});
+    }
+    return places;
+  }
+  /// `restore`, after a check that every file is the one that was recorded, wherever it lies now.
+  void restore(const std::vector<DataPlace>& places) {
+    BatchState state;
+    for (const DataPlace& place : places) state.windows.push_back(place.windows);
+    for (std::size_t i = 0; i < std::min(places.size(), sources_.size()); ++i) {
+      const TokenFile& file = sources_[i].file;
+      if (file.size() != places[i].tokens)
+        fail("token file ", file.path().string(), " has ", file.size(),
+             " tokens; the checkpoint was trained on ", places[i].path, " with ", places[i].tokens);
+      if (to_hex(file.sha256()) != places[i].sha256)
+        fail("token file ", file.path().string(), " differs from ", places[i].path,
+             ", which the checkpoint was trained on: expected SHA-256 ", places[i].sha256, ", found ",
+             to_hex(file.sha256()));
+    }
+    restore(state);
+  }
+
+ private:
+  void file_needs_same_tokenizer(const TokenFile& file) const {
+    const TokenFileHeader &first = sources_.front().file.header(), &other = file.header();
+    if (first.vocabulary != other.vocabulary || first.tokenizer != other.tokenizer)
+      fail("token files ", sources_.front().file.path().string(), " (vocabulary ", first.vocabulary, ") and ",
+           file.path().string(), " (vocabulary ", other.vocabulary, ") come from different tokenizers");
+  }
+
+  std::size_t next_source() const {
+    // share · (taken + 1) − taken_i · total is exact modulo 2^64, and small: at most a few times the total.
+    const auto deficit = [&](std::size_t i) {
+      return static_cast<std::int64_t>(shares_[i] * static_cast<std::uint64_t>(taken_ + 1) -
+                                       static_cast<std::uint64_t>(state_.windows[i]) * total_);
+    };
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < shares_.size(); ++i)
+      if (deficit(i) > deficit(best)) best = i;
+    return best;
+  }
+
+  Index next_window(std::size_t source) const {
+    const Index count = windows(source), epoch = state_.windows[source] / count,
+                place = state_.windows[source] % count;
+    if (!options_.shuffle) return place;
+    const std::uint64_t file_key = Random(options_.seed, "batches.file").bits(static_cast<Index>(source));
+    return Permutation(count, Random(file_key, "batches.epoch").bits(epoch))(place);
+  }
+
+  std::vector<DataSource> sources_;
+  BatchOptions options_;
+  std::vector<std::uint64_t> shares_;  // of total_
+  std::uint64_t total_ = 0;
+  BatchState state_;
+  Index taken_ = 0;  // sum of state_.windows
+};
+
+/// A file from its beginning to its end, for evaluation. Windows follow one another as in `Batches`, in
+/// order, the last one shorter: every token but the first, which nothing precedes, is scored exactly once,
+/// with the context that its window holds before it. Average over *counted targets*, not over windows or
+/// batches.
+class EvaluationBatches {
+ public:
+  EvaluationBatches(TokenFile file, Index length) : file_(std::move(file)), length_(length) {
+    if (length < 1) fail("evaluation: the length must be at least 1, found ", length);
+    if (file_.size() < 2)
+      fail("token file ", file_.path().string(), " has ", file_.size(),
+           " tokens; an evaluation needs at least 2 (one to read, one to predict)");
+  }
+
+  const TokenFile& file() const { return file_; }
+  Index length() const { return length_; }
+  Index windows() const { return (file_.size() - 2) / length_ + 1; }
+  /// Batches of `rows` windows.
+  Index batches(Index rows) const { return (windows() - 1) / rows + 1; }
+
+  /// Fills batch `batch` of B windows, ids [B,T] and targets [B,T]. Padding, behind the end of the file, has
+  /// id 0 and an ignored target. Returns how many targets count.
+  Index fill(Index batch, View<std::int32_t, 2> ids, View<std::int32_t, 2> targets) const {
+    assert(ids.shape() == targets.shape() && ids.extent(1) == length_ && batch >= 0);
+    const Index rows = ids.extent(0), all = file_.size() - 1;  // targets of the file
+    Index counted = 0;
+    for (Index b = 0; b < rows; ++b) {
+      const Index begin = std::min((batch * rows + b) * length_, all);
+      counted += detail::fill_window(file_, begin, std::min(length_, all - begin), detail::row(ids, b),
+                                     detail::row(targets, b));
+    }
+    return counted;
+  }
+
+ private:
+  TokenFile file_;
+  Index length_;
+};
+
+}  // namespace midus

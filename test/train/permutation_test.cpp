@@ -1,0 +1,71 @@
+#include "midus/train/permutation.hpp"
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using namespace midus;
+
+namespace {
+
+std::vector<Index> order(Index size, std::uint64_t key) {
+  const Permutation permutation(size, key);
+  std::vector<Index> all;
+  for (Index place = 0; place < size; ++place) all.push_back(permutation(place));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Permutation: every place is taken once") {
+  for (const Index size : {1, 2, 3, 4, 5, 16, 63, 64, 65, 255, 256, 257, 1000, 4097})
+    for (std::uint64_t key = 0; key < 5; ++key) {
+      std::vector<bool> seen(static_cast<std::size_t>(size));
+      for (const Index i : order(size, key)) {
+        REQUIRE(i >= 0);
+        REQUIRE(i < size);
+        REQUIRE_FALSE(seen[static_cast<std::size_t>(i)]);
+        seen[static_cast<std::size_t>(i)] = true;
+      }
+    }
+}
+
+TEST_CASE("Permutation: the key decides the order") {
+  CHECK(order(1000, 1) == order(1000, 1));
+  CHECK(order(1000, 1) != order(1000, 2));
+  const Permutation permutation(1000, 7);
+  CHECK(permutation.size() == 1000);
+  CHECK(permutation(999) == order(1000, 7)[999]);
+}
+
+TEST_CASE("Permutation: all orders of four come about equally often") {
+  std::map<std::vector<Index>, int> counts;
+  constexpr int trials = 24000;
+  for (int key = 0; key < trials; ++key) ++counts[order(4, static_cast<std::uint64_t>(key))];
+  CHECK(counts.size() == 24);
+  double chi_square = 0;
+  for (const auto& [seen, count] : counts) chi_square += (count - 1000.0) * (count - 1000.0) / 1000;
+  CHECK(chi_square < 52.6);  // 23 degrees of freedom, p = 4e-4
+}
+
+TEST_CASE("Permutation: places and values are uncorrelated") {
+  constexpr Index size = 1000;
+  std::array<int, 10> first{};
+  for (std::uint64_t key = 0; key < 10000; ++key)
+    ++first[static_cast<std::size_t>(Permutation(size, key)(0) / 100)];
+  double chi_square = 0;
+  for (const int count : first) chi_square += (count - 1000.0) * (count - 1000.0) / 1000;
+  CHECK(chi_square < 30);  // 9 degrees of freedom, p = 4e-4
+}
+
+TEST_CASE("Permutation: sizes beyond 32 bits") {
+  const Index size = (Index{1} << 40) + 7;
+  const Permutation permutation(size, 1);
+  for (Index place = size - 20; place < size; ++place) {
+    CHECK(permutation(place) >= 0);
+    CHECK(permutation(place) < size);
+  }
+}
