@@ -2,6 +2,8 @@
 #pragma once
 
 #include "midus/layers/attention.hpp"
+#include "midus/layers/dense_value.hpp"
+#include "midus/layers/factorized_value.hpp"
 #include "midus/layers/headwise_memory.hpp"
 #include "midus/layers/product_key_memory.hpp"
 #include "midus/layers/rms_norm.hpp"
@@ -15,16 +17,20 @@ template <class Device, int Width, class AttentionConfig, class Memory>
 struct MemoryBlockLayer {
   static constexpr int head_dim = AttentionConfig::template head_dim<Width>();
 
-  RmsNormLayer<Device, Width> input_layernorm;
-  typename AttentionConfig::template HeadsLayer<Device, Width> self_attn;
-  typename Memory::template Layer<Device, Width, AttentionConfig::heads, head_dim> memory;
+  using Norm = RmsNormLayer<Device, Width>;
+  using Attention = typename AttentionConfig::template HeadsLayer<Device, Width>;
+  using MemoryLayer = typename Memory::template Layer<Device, Width, AttentionConfig::heads, head_dim>;
+
+  Norm input_layernorm;
+  Attention self_attn;
+  MemoryLayer memory;
 
   struct Saved {
     In<Device, 2> x;
     Out<Device, 2> u;  // the norm's output
-    typename RmsNormLayer<Device, Width>::Saved input_layernorm;
-    typename decltype(self_attn)::Saved self_attn;
-    typename decltype(memory)::Saved memory;
+    typename Norm::Saved input_layernorm;
+    typename Attention::Saved self_attn;
+    typename MemoryLayer::Saved memory;
   };
 
   static void visit(auto& self, const Path& path, auto&& f) {

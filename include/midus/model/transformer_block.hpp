@@ -18,18 +18,22 @@ namespace midus {
 /// The transformer block of Llama: x + Attention(RMSNorm(x)), then + SwiGLU(RMSNorm(·)).
 template <class Device, int Width, class AttentionConfig, class FeedForward>
 struct TransformerBlock {
-  RmsNormLayer<Device, Width> input_layernorm;
-  typename AttentionConfig::template Layer<Device, Width> self_attn;
-  RmsNormLayer<Device, Width> post_attention_layernorm;
-  typename FeedForward::template Layer<Device, Width> mlp;
+  using Norm = RmsNormLayer<Device, Width>;
+  using Attention = typename AttentionConfig::template Layer<Device, Width>;
+  using Mlp = typename FeedForward::template Layer<Device, Width>;
+
+  Norm input_layernorm;
+  Attention self_attn;
+  Norm post_attention_layernorm;
+  Mlp mlp;
 
   struct Saved {
     In<Device, 2> x;
     Out<Device, 2> u, middle,
         v;  // the first norm's output, the stream between the halves, the second's output
-    typename RmsNormLayer<Device, Width>::Saved input_layernorm, post_attention_layernorm;
-    typename decltype(self_attn)::Saved self_attn;
-    typename decltype(mlp)::Saved mlp;
+    typename Norm::Saved input_layernorm, post_attention_layernorm;
+    typename Attention::Saved self_attn;
+    typename Mlp::Saved mlp;
   };
 
   static void visit(auto& self, const Path& path, auto&& f) {
