@@ -76,7 +76,7 @@ TEST_CASE("Shards are written and read back") {
 
 TEST_CASE("An incomplete model is not committed, not even in part") {
   const TemporaryDirectory directory;
-  for (const std::uint64_t limit : {8, 4}) {
+  for (const std::uint64_t limit : {std::uint64_t{8}, std::uint64_t{4}}) {
     CheckpointWriter writer(directory.path(), {{"a", Dtype::f32, {1}}, {"b", Dtype::f32, {1}}}, {}, limit);
     writer.write("a", std::as_bytes(std::span(four)));
     CHECK_THAT(message_of([&] { writer.commit(); }), Contains("tensor \"b\": expected 4 bytes, found 0"));

@@ -110,4 +110,8 @@ TEST_CASE("A configuration that comes from no file") {
   CHECK(again.bos_token_ids == config.bos_token_ids);
   CHECK(to_json(config)["eos_token_id"] == 7);
   CHECK(to_json(config)["torch_dtype"] == "float64");
+
+  const TemporaryDirectory directory;
+  write_llama_config(config, directory.path());
+  CHECK(dump_json(read_llama_config(directory.path()).original) == dump_json(to_json(config)));
 }

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "midus/io/atomic_file.hpp"
 #include "midus/io/json.hpp"
 #include "midus/io/llama_config.hpp"
 #include "midus/io/llama_config_reader.hpp"
@@ -142,6 +144,11 @@ inline Json to_json(const LlamaConfig& config) {
 
   parse_llama_config(json, config.file + " (to be written)");
   return json;
+}
+
+/// Writes `directory/config.json`, atomically.
+inline void write_llama_config(const LlamaConfig& config, const std::filesystem::path& directory) {
+  write_file(directory / "config.json", dump_json(to_json(config)) + "\n");
 }
 
 }  // namespace midus

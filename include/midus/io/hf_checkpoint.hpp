@@ -1,0 +1,139 @@
+// Models to and from Hugging Face directories.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "midus/io/atomic_file.hpp"
+#include "midus/io/checkpoint_files.hpp"
+#include "midus/io/checkpoint_writer.hpp"
+#include "midus/io/llama_config_reader.hpp"
+#include "midus/io/llama_config_writer.hpp"
+#include "midus/io/model_shape.hpp"
+#include "midus/io/model_tensors.hpp"
+#include "midus/io/tensor_convert.hpp"
+#include "midus/model/initialise.hpp"
+
+namespace midus {
+
+/// The run-time numbers that a configuration holds.
+inline ModelSettings settings_of(const LlamaConfig& config) {
+  return {.rms_norm_eps = config.rms_norm_eps,
+          .rope = config.rope,
+          .max_position_embeddings = config.max_position_embeddings};
+}
+
+/// What `load` tells while it works; every member may be left out.
+struct LoadOptions {
+  std::function<void(const std::string&)> say{};  ///< which files were read, and warnings
+  bool store_bfloat16 = false;                    ///< keep the weights as bfloat16; they cannot be trained then
+};
+
+/// A model whose values are at random, of the shape and with the numbers of a config.json.
+template <ModelConfig Config, Device D>
+LanguageModel<Config, D> make_model(const LlamaConfig& config, D& device) {
+  check_shape<Config>(config, std::filesystem::path(config.file).parent_path().string());
+  LanguageModel<Config, D> model(device, settings_of(config));
+  model.expansions = config.history;
+  return model;
+}
+
+/// Loads the model in a directory (docs/checkpoint.md), converting the weights to the device's scalar. Throws `Error`
+/// where the directory is not a model of this shape, complete and well-formed.
+template <ModelConfig Config, Device D>
+LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device, const LoadOptions& options = {}) {
+  const LlamaConfig config = read_llama_config(directory);
+  LanguageModel<Config, D> model = make_model<Config>(config, device);
+  const CheckpointFiles files(directory);
+  std::vector<std::string> warnings = files.warnings();
+  for (std::string& warning : check_tensors(config, files)) warnings.push_back(std::move(warning));
+  if (options.say) {
+    for (const SafetensorsFile& file : files.files()) options.say("read " + file.path().string());
+    for (const std::string& warning : warnings) options.say("warning: " + warning);
+  }
+  model.visit([&](const Path& path, auto& parameter) {
+    const StoredTensor& tensor = files.at(path.str());
+    const auto values = parameter.master.flat();
+    read_weights(tensor.dtype, tensor.bytes,
+                 std::span(values.data(), static_cast<std::size_t>(values.size())));
+    if (options.store_bfloat16) model.store_as_bfloat16(path.str());
+  });
+  return model;
+}
+
+/// How a model is written.
+struct SaveOptions {
+  std::filesystem::path like{};  ///< the directory whose config.json and other files (tokenizer, ...) are taken over
+  std::optional<Dtype> dtype{};  ///< of the weights; left out: the device's scalar
+  bool force = false;            ///< replace what is there
+  std::uint64_t shard_bytes = default_shard_bytes;
+};
+
+/// The configuration of a model as it would be saved: `like`'s with what has changed.
+template <ModelConfig Config, Device D>
+LlamaConfig config_of(const LanguageModel<Config, D>& model, const std::filesystem::path& like = {}) {
+  LlamaConfig config = like.empty() ? LlamaConfig() : read_llama_config(like);
+  LlamaConfig shape = shape_of<Config>();
+  shape.bos_token_ids = config.bos_token_ids, shape.eos_token_ids = config.eos_token_ids;
+  shape.original = std::move(config.original), shape.file = config.file, shape.dtype = config.dtype;
+  shape.rms_norm_eps = model.settings().rms_norm_eps;
+  shape.rope = model.settings().rope;
+  shape.max_position_embeddings = model.settings().max_position_embeddings;
+  shape.history = model.expansions;
+  return shape;
+}
+
+/// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config, chat
+/// template), byte for byte.
+inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    const std::string name = entry.path().filename().string();
+    const bool model_file = name == "config.json" || name.ends_with(".safetensors") ||
+                            name.ends_with(".safetensors.index.json") || name.ends_with(".bin") ||
+                            name.ends_with(".tmp") || name == "trainer.json";
+    if (!model_file && entry.is_regular_file())
+      std::filesystem::copy_file(entry.path(), to / name, std::filesystem::copy_options::overwrite_existing);
+  }
+}
+
+/// Writes config.json and weights into a directory that exists: the parts of `save` and of a training checkpoint.
+template <ModelConfig Config, Device D>
+void write_model(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
+                 const SaveOptions& options = {}) {
+  LlamaConfig config = config_of(model, options.like);
+  config.dtype = options.dtype.value_or(dtype_of<typename D::Scalar>);
+  write_llama_config(config, directory);
+  std::vector<TensorInfo> tensors;
+  model.visit([&](const Path& path, const auto& parameter) {
+    const auto& extents = parameter.shape.extents;
+    tensors.push_back({path.str(), *config.dtype, {std::begin(extents), std::end(extents)}});
+  });
+  CheckpointWriter writer(directory, tensors, {{"format", "pt"}}, options.shard_bytes);
+  model.visit([&](const Path& path, const auto& parameter) {
+    using S = typename D::Scalar;
+    std::vector<S> widened;
+    if (parameter.value.is_bfloat16()) widened.resize(static_cast<std::size_t>(parameter.shape.size()));
+    const S* const values = parameter.value.widen(0, parameter.shape.size(), widened.data());
+    writer.write(path.str(),
+                 weight_bytes(std::span(values, static_cast<std::size_t>(parameter.shape.size())), *config.dtype));
+  });
+  writer.commit();
+}
+
+/// Saves a model as a Hugging Face directory, which appears whole or not at all. Throws `Error` where there is one
+/// already and `force` is not given.
+template <ModelConfig Config, Device D>
+void save(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
+          const SaveOptions& options = {}) {
+  if (!options.force && std::filesystem::exists(directory))
+    fail(directory.string(), " is there already; choose another name, or say that it may be replaced (force)");
+  AtomicDirectory target(directory);
+  write_model(model, target.path(), options);
+  if (!options.like.empty()) copy_other_files(options.like, target.path());
+  target.commit();
+}
+
+}  // namespace midus
