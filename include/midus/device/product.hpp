@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <cstring>
 
 #include "midus/device/arena.hpp"
 #include "midus/device/simd.hpp"
@@ -20,7 +21,7 @@ struct ProductBlock {
   static constexpr int rows = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 12 : 6;
   static constexpr Index cols = 2 * simd::width<S>;
   /// The longest stretch of the sum: a panel of B stays in the first-level cache.
-  static constexpr Index depth = 24576 / (cols * static_cast<Index>(sizeof(S)));
+  static constexpr Index depth = 16384 / (cols * static_cast<Index>(sizeof(S)));
 };
 
 /// The elements that the panels of a matrix with `cols` columns take.
@@ -37,12 +38,12 @@ template <class S>
                                  S* panels) {
   constexpr Index width = ProductBlock<S>::cols;
   for (Index j = 0; j < cols; j += width) {
-    S* out = panels + j * depth + from * width;
     const S* in = b + j;
+    S* out = panels + j * depth + from * width;
     if (j + width <= cols) {
-      for (Index k = 0; k < count; ++k, out += width, in += ldb) std::copy_n(in, width, out);
+      for (Index k = 0; k < count; ++k, in += ldb, out += width) std::memcpy(out, in, width * sizeof(S));
     } else {
-      for (Index k = 0; k < count; ++k, out += width, in += ldb)
+      for (Index k = 0; k < count; ++k, in += ldb, out += width)
         std::fill_n(std::copy_n(in, cols - j, out), width - (cols - j), S(0));
     }
   }
@@ -81,12 +82,46 @@ template <class S>
 #pragma GCC diagnostic pop
 #endif
 
-/// The left factor: element (i, k) is data[i · row + k · step].
+/// The left factor A: element (i, k) lies at data[i / block · group + i % block · row + k · step], where
+/// block is ProductBlock::rows.
 template <class S>
 struct Left {
   const S* data;
-  Index row, step;
+  Index row, step, group;
 };
+
+/// A as it lies in memory: rows `lda` apart.
+template <class S>
+Left<S> left_rows(const S* a, Index lda) {
+  return {a, lda, 1, ProductBlock<S>::rows * lda};
+}
+
+template <class S>
+constexpr Index left_size(Index rows, Index depth) {
+  constexpr Index width = ProductBlock<S>::rows;
+  return (rows + width - 1) / width * width * depth;
+}
+
+/// A = Bᵀ for B [depth × rows] with rows `ldb` apart: B is cut into groups of columns, which the sum then
+/// reads from front to back. `packed` has room for left_size(rows, depth).
+template <class S>
+[[gnu::noinline]] Left<S> pack_left(const S* b, Index ldb, Index rows, Index depth, S* packed) {
+  constexpr Index width = ProductBlock<S>::rows;
+  const Index whole = rows / width * width, rest = rows - whole;
+  for (Index k = 0; k < depth; ++k, b += ldb) {
+    S* out = packed + k * width;
+    if (k + 16 < depth) __builtin_prefetch(b + 16 * ldb);
+    if (k + 1 < depth) {  // in whole registers: what is too much lies in the next row and is overwritten next
+      for (Index i = 0; i < whole; i += width, out += width * depth)
+        for (Index lane = 0; lane < width; lane += simd::width<S>)
+          simd::store(out + lane, simd::load(b + i + lane));
+    } else {
+      for (Index i = 0; i < whole; i += width, out += width * depth) std::copy_n(b + i, width, out);
+    }
+    if (rest > 0) std::copy_n(b + whole, rest, out);
+  }
+  return {packed, 1, width, width * depth};
+}
 
 /// What a block of C is made of: c = f + Σ a b, or without f where it is null.
 template <class S>
@@ -157,7 +192,7 @@ template <class S>
         const Index cols = std::min(Block::cols, n - j);
         for (Index i = top, end = std::min(m, top + chunk); i < end; i += Block::rows) {
           const Index rows = std::min<Index>(Block::rows, end - i);
-          const Left<S> part{a.data + i * a.row + k * a.step, a.row, a.step};
+          const Left<S> part{a.data + i / Block::rows * a.group + k * a.step, a.row, a.step, a.group};
           const Kernel kernel = kernels[static_cast<std::size_t>(rows - 1)];
           if (cols == Block::cols) {
             kernel(count, part, panel,

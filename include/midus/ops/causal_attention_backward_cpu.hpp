@@ -52,6 +52,7 @@ template <class S>
     S *const p = take<S>(scratch, most * attention_keys), *const ds = take<S>(scratch, most * attention_keys);
     S *const q_rows = take<S>(scratch, panel_size<S>(most, D)), *const dy_rows =
                                                                     take<S>(scratch, panel_size<S>(most, D));
+    S* const left = take<S>(scratch, left_size<S>(attention_keys, most));
     for (Index query = 0; query < T; query += tile) {
       const AttentionTiles tiles(T, H, KV, D, kv, query, tile, 0);
       const Index count = tiles.rows();
@@ -67,10 +68,10 @@ template <class S>
         const Index key = j * attention_keys, keys = std::min(attention_keys, T - key);
         const Index first = tiles.first_row_that_sees(key), rows = count - first;
         S *const p1 = p + first * attention_keys, *const ds1 = ds + first * attention_keys;
-        multiply<S>(rows, keys, D, {q + first * D, D, 1}, k_columns + j * keys_wide, p1, attention_keys,
-                    nullptr, 0);
-        multiply<S>(rows, keys, D, {dy + first * D, D, 1}, v_columns + j * keys_wide, ds1, attention_keys,
-                    nullptr, 0);
+        multiply<S>(rows, keys, D, left_rows<S>(q + first * D, D), k_columns + j * keys_wide, p1,
+                    attention_keys, nullptr, 0);
+        multiply<S>(rows, keys, D, left_rows<S>(dy + first * D, D), v_columns + j * keys_wide, ds1,
+                    attention_keys, nullptr, 0);
         for (Index row = first; row < count; ++row)
           attention_score_gradients(p + row * attention_keys, ds + row * attention_keys,
                                     std::min(keys, tiles.sees(row) - key),
@@ -78,9 +79,12 @@ template <class S>
         pack_rows(dy + first * D, D, D, rows, 0, rows, dy_rows);
         pack_rows(q + first * D, D, D, rows, 0, rows, q_rows);
         S *const dv1 = dv + key * D, *const dk1 = dk + key * D, *const dq1 = dq + first * D;
-        multiply<S>(keys, D, rows, {p1, 1, attention_keys}, dy_rows, dv1, D, dv1, D);
-        multiply<S>(keys, D, rows, {ds1, 1, attention_keys}, q_rows, dk1, D, dk1, D);
-        multiply<S>(rows, D, keys, {ds1, attention_keys, 1}, k_rows + j * width_wide, dq1, D, dq1, D);
+        multiply<S>(keys, D, rows, pack_left<S>(p1, attention_keys, keys, rows, left), dy_rows, dv1, D, dv1,
+                    D);
+        multiply<S>(keys, D, rows, pack_left<S>(ds1, attention_keys, keys, rows, left), q_rows, dk1, D, dk1,
+                    D);
+        multiply<S>(rows, D, keys, left_rows<S>(ds1, attention_keys), k_rows + j * width_wide, dq1, D, dq1,
+                    D);
       }
       for (Index row = 0; row < count; ++row) {
         S* const to = op.dq.row(b, tiles.time(row), tiles.head(row));

@@ -55,8 +55,8 @@ void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows,
   if (tiles.past + tiles.query < key + keys - 1) finite = all_finite(panels, panel_size<S>(keys, D));
   const auto add = [&](Index row, Index count, Index depth, const S* packed) {
     S* const out = rows.out + row * D;
-    multiply<S>(count, D, depth, {rows.scores + row * attention_keys, attention_keys, 1}, packed, out, D, out,
-                D);
+    multiply<S>(count, D, depth, left_rows<S>(rows.scores + row * attention_keys, attention_keys), packed,
+                out, D, out, D);
   };
   if (finite) return add(first, tiles.rows() - first, keys, panels);
   for (Index row = first; row < tiles.rows(); row += tiles.group) {
@@ -91,7 +91,7 @@ template <class S>
       const Index keys = std::min(attention_keys, tiles.sees(count - 1) - key);
       const Index first = tiles.first_row_that_sees(key), at = ((b * room + key) * KV + kv) * D;
       pack_transposed(op.k.data() + at, KV * D, keys, D, panels);
-      multiply<S>(count - first, keys, D, {queries + first * D, D, 1}, panels,
+      multiply<S>(count - first, keys, D, left_rows<S>(queries + first * D, D), panels,
                   rows.scores + first * attention_keys, attention_keys, nullptr, 0);
       for (Index row = first; row < count; ++row)
         attention_softmax(rows, row, std::min(keys, tiles.sees(row) - key), D);

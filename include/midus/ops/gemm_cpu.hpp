@@ -17,6 +17,7 @@ struct GemmTiles {
   /// Longer sums are done in parts, so that what is packed at once stays small.
   static constexpr Index depth = 4096;
   static constexpr Index packed_rows = 32;
+  static_assert(ProductBlock<S>::depth % packed_rows == 0);
 };
 
 constexpr Index tiles_in(Index size, Index tile) { return (size + tile - 1) / tile; }
@@ -38,7 +39,7 @@ template <class S>
   using Tiles = GemmTiles<S>;
   const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
   const auto multiply_tile = [&](Index r, Index rows, Index n, Index cols, const S* panels) {
-    multiply<S>(rows, cols, K, {op.x.data() + r * K, K, 1}, panels, op.y.data() + r * N + n, N,
+    multiply<S>(rows, cols, K, left_rows(op.x.data() + r * K, K), panels, op.y.data() + r * N + n, N,
                 op.plus.empty() ? nullptr : op.plus.data() + r * N + n, N);
   };
   if (R == 0 || N == 0) return;
@@ -79,8 +80,8 @@ template <class S>
     const bool add = op.accumulate || first > 0;
     const auto multiply_tile = [&](Index r, Index rows, Index k, Index cols, const S* panels) {
       S* const dx = op.dx.data() + r * K + k;
-      multiply<S>(rows, cols, depth, {op.dy.data() + r * N + first, N, 1}, panels, dx, K, add ? dx : nullptr,
-                  K);
+      multiply<S>(rows, cols, depth, left_rows(op.dy.data() + r * N + first, N), panels, dx, K,
+                  add ? dx : nullptr, K);
     };
     // Rows of W first + n ... and its columns k ... into panels, a few rows at a time.
     const auto pack = [&](Index n, Index rows, Index k, Index cols, S* panels, Arena& scratch) {
@@ -116,27 +117,32 @@ template <class S>
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardWeight<S>& op) {
   using Tiles = GemmTiles<S>;
-  constexpr Index row_tile = 4 * ProductBlock<S>::rows, col_tile = 8 * ProductBlock<S>::cols;
+  constexpr Index row_tile = 4 * ProductBlock<S>::rows, col_tile = 16 * ProductBlock<S>::cols;
+  constexpr Index part = ProductBlock<S>::depth, packed_at_once = 12 * part;  // of the sum over R
   const Index R = op.dy.extent(0), N = op.dw.extent(0), K = op.dw.extent(1);
   if (R == 0 || N == 0 || K == 0) return;
   const Index col_tiles = tiles_in(K, col_tile), row_tiles = tiles_in(N, row_tile);
+  const Index wide = panel_size<S>(1, K);
   const auto scope = device.scope();
-  const View<S, 1> panels = device.allocate(Shape{panel_size<S>(std::min(R, Tiles::depth), K)});
-  for (Index first = 0; first < R; first += Tiles::depth) {
-    const Index depth = std::min(Tiles::depth, R - first);
-    device.parallel_for(tiles_in(depth, Tiles::packed_rows), [&](Index task, Arena&) {
-      const Index r = task * Tiles::packed_rows;
-      pack_rows(op.x.data() + (first + r) * K, K, K, depth, r, std::min(Tiles::packed_rows, depth - r),
-                panels.data());
+  const View<S, 1> panels = device.allocate(Shape{std::min(R, packed_at_once) * wide});
+  for (Index first = 0; first < R; first += packed_at_once) {
+    const Index rows_here = std::min(packed_at_once, R - first);
+    device.parallel_for(tiles_in(rows_here, Tiles::packed_rows), [&](Index task, Arena&) {
+      // packed_rows divides part: the rows of a task lie in one part.
+      const Index r = task * Tiles::packed_rows, start = r / part * part;
+      pack_rows(op.x.data() + (first + r) * K, K, K, std::min(part, rows_here - start), r - start,
+                std::min(Tiles::packed_rows, rows_here - r), panels.data() + start * wide);
     });
     device.parallel_for(row_tiles * col_tiles, [&](Index task, Arena& scratch) {
       const Index n = task / col_tiles * row_tile, rows = std::min(row_tile, N - n);
       const Index k = task % col_tiles * col_tile, cols = std::min(col_tile, K - k);
-      S* const left = take<S>(scratch, depth * rows);  // a few columns of dy, side by side
-      for (Index r = 0; r < depth; ++r)
-        std::copy_n(op.dy.data() + (first + r) * N + n, rows, left + r * rows);
+      S* const packed = take<S>(scratch, left_size<S>(rows, part));
       S* const dw = op.dw.data() + n * K + k;
-      multiply<S>(rows, cols, depth, {left, 1, rows}, panels.data() + k * depth, dw, K, dw, K);
+      for (Index start = 0; start < rows_here; start += part) {
+        const Index depth = std::min(part, rows_here - start);
+        const Left<S> left = pack_left(op.dy.data() + (first + start) * N + n, N, rows, depth, packed);
+        multiply<S>(rows, cols, depth, left, panels.data() + start * wide + k * depth, dw, K, dw, K);
+      }
     });
   }
 }
