@@ -98,6 +98,8 @@ TEST_CASE("Each violation names the file, the tensor, what was expected and what
   says(one_tensor(R"("dtype":"F4","shape":[3],"data_offsets":[0,1])"), "x",
        "takes 12 bits; expected whole bytes");
   says(one_tensor(R"("dtype":"F6_E2M3","shape":[2],"data_offsets":[0,1])"), "x", "takes 12 bits");
+  says(one_tensor(R"("dtype":"F32","shape":[1],"data_offsets":[8,4])"), four,
+       "tensor \"a\": data_offsets [8, 4] end before they begin");
   // Holes, overlaps, and the file's length.
   const std::string second = R"("b":{"dtype":"F32","shape":[1],"data_offsets":)";
   says(R"({"a":{)" + good + "}," + second + "[5,9]}}", four + four + "x",
