@@ -8,21 +8,24 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
-
-#include "midus/core/shape.hpp"
 
 namespace midus {
 
 /// 42 -> "42 s", 200 -> "3 min 20 s", 7380 -> "2 h 03 min"; what is unknown is "?".
 inline std::string duration_text(double seconds) {
   if (!(seconds >= 0 && seconds < 1e9)) return "?";
-  const auto whole = static_cast<Index>(std::llround(seconds));
-  const auto two_digits = [](Index n) { return (n < 10 ? "0" : "") + std::to_string(n); };
-  if (whole < 60) return std::to_string(whole) + " s";
-  if (whole < 3600) return std::to_string(whole / 60) + " min " + two_digits(whole % 60) + " s";
-  return std::to_string(whole / 3600) + " h " + two_digits(whole % 3600 / 60) + " min";
+  const long long whole = std::llround(seconds);
+  char out[48];
+  if (whole < 60)
+    std::snprintf(out, sizeof out, "%lld s", whole);
+  else if (whole < 3600)
+    std::snprintf(out, sizeof out, "%lld min %02lld s", whole / 60, whole % 60);
+  else
+    std::snprintf(out, sizeof out, "%lld h %02lld min", whole / 3600, whole % 3600 / 60);
+  return out;
 }
 
 /// 950 -> "950", 10700 -> "10.7k", 3.2e6 -> "3.20M": three digits.
