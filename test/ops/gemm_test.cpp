@@ -1,0 +1,88 @@
+#include "midus/ops/gemm_cpu.hpp"
+
+#include "reference/gemm.hpp"
+#include "support/devices.hpp"
+#include "support/gradient_check.hpp"
+#include "support/op_checks.hpp"
+
+namespace midus {
+namespace {
+
+struct GemmCase {
+  Index R, K, N;
+
+  template <class D>
+  void operator()(Tensors<D>& t) const {
+    using S = typename D::Scalar;
+    const auto x = t.random("x", Shape{R, K}), dy = t.random("dy", Shape{R, N});
+    const auto plus = t.random("plus", Shape{R, N});
+    const auto w = t.weight("w", Shape{N, K});
+    const auto y = t.output(Shape{R, N});
+    run(t.device, Gemm<S>{.x = x, .w = w, .y = y});
+    t.keep("y", y, K);
+    run(t.device, Gemm<S>{.x = x, .w = w, .y = y, .plus = plus});
+    t.keep("y with plus", y, K);
+    run(t.device, Gemm<S>{.x = x, .w = w, .y = plus, .plus = plus});
+    t.keep("y in place of plus", plus, K);
+
+    const auto dx = t.output(Shape{R, K}), dx_start = t.random("dx start", Shape{R, K});
+    run(t.device, GemmBackwardInput<S>{.dy = dy, .w = w, .dx = dx});
+    t.keep("dx", dx, N);
+    run(t.device, GemmBackwardInput<S>{.dy = dy, .w = w, .dx = dx_start, .accumulate = true});
+    t.keep("dx added", dx_start, N);
+    const auto dw = t.random("dw start", Shape{N, K});
+    run(t.device, GemmBackwardWeight<S>{.dy = dy, .x = x, .dw = dw});
+    t.keep("dw", dw, R);
+  }
+};
+
+TEST_CASE("gemm: the reference's backward is the derivative of its forward") {
+  check_complex_step(GemmCase{3, 4, 5},
+                     {{"x", "dx", ""}, {"x", "dx added", "dx start"}, {"w", "dw", "dw start"}},
+                     {{"y", "dy"}});
+}
+
+// Around the edges of register blocks, panels, stretches of the sum, tiles and packed parts.
+TEMPLATE_LIST_TEST_CASE("gemm: forward and backward", "", Devices) {
+  const auto shape =
+      GENERATE(GemmCase{1, 1, 1}, GemmCase{1, 7, 130}, GemmCase{2, 300, 3}, GemmCase{7, 33, 17},
+               GemmCase{121, 40, 65}, GemmCase{130, 520, 70}, GemmCase{6, 64, 2049}, GemmCase{250, 2100, 9},
+               GemmCase{125, 10, 4200}, GemmCase{3200, 12, 20});
+  INFO("R " << shape.R << " K " << shape.K << " N " << shape.N);
+  check_op<TestType>(shape);
+}
+
+TEMPLATE_LIST_TEST_CASE("gemm: no rows, no columns, a sum of nothing", "", Devices) {
+  check_op<TestType>(GENERATE(GemmCase{0, 5, 6}, GemmCase{4, 5, 0}, GemmCase{4, 0, 5}));
+}
+
+// A batch may be split, and a token decoded alone: not promised, but kept.
+TEMPLATE_LIST_TEST_CASE("gemm: a row does not depend on the rows beside it", "", Devices) {
+  using S = typename TestType::Scalar;
+  constexpr Index R = 300, K = 410, N = 150;
+  Tensors<TestType> t(2);
+  const auto x = t.random("x", Shape{R, K}), y = t.output(Shape{R, N}), one = t.output(Shape{Index{1}, N});
+  const auto w = t.weight("w", Shape{N, K});
+  run(t.device, Gemm<S>{.x = x, .w = w, .y = y});
+  for (const Index r : {Index{0}, Index{5}, Index{119}, R - 1}) {
+    run(t.device, Gemm<S>{.x = x.slice(r, 1), .w = w, .y = one});
+    CHECK(std::memcmp(one.data(), y.row(r), N * sizeof(S)) == 0);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("gemm: NaN and infinity stay in their row", "", Devices) {
+  using S = typename TestType::Scalar;
+  Tensors<TestType> t(2);
+  const auto x = t.random("x", Shape{Index{20}, Index{30}}), y = t.output(Shape{Index{20}, Index{40}});
+  x(3, 29) = std::numeric_limits<S>::quiet_NaN();
+  x(7, 0) = std::numeric_limits<S>::infinity();
+  run(t.device, Gemm<S>{.x = x, .w = t.weight("w", Shape{Index{40}, Index{30}}), .y = y});
+  for (Index r = 0; r < 20; ++r)
+    for (Index n = 0; n < 40; ++n) {
+      CHECK(std::isnan(y(r, n)) == (r == 3));
+      CHECK(std::isinf(y(r, n)) == (r == 7));
+    }
+}
+
+}  // namespace
+}  // namespace midus
