@@ -18,6 +18,7 @@ struct Result {
   std::vector<double> imaginary;  // empty on a real device
   std::vector<unsigned char> bytes;
   double terms = 1;  // the length of the sums that it consists of
+  double size = 0;   // of the numbers that were summed, where the sums may cancel
 
   bool same_bits(const Result& other) const { return bytes == other.bytes; }
 };
@@ -90,12 +91,14 @@ class Tensors {
     return x;
   }
 
-  /// Notes what a tensor holds now. `terms`: the length of the sums that its elements are.
+  /// Notes what a tensor holds now. `terms`: the length of the sums that its elements are; `size`: of what is
+  /// summed, where sums may cancel.
   template <class T, int Rank>
-  void keep(const std::string& name, const View<T, Rank>& x, Index terms = 1) {
+  void keep(const std::string& name, const View<T, Rank>& x, Index terms = 1, double size = 0) {
     if (device.dry()) return;
     Result& result = results_[name];
     result.terms = static_cast<double>(terms);
+    result.size = size;
     result.bytes.resize(static_cast<std::size_t>(x.size()) * sizeof(T));
     if (x.size() > 0) std::memcpy(result.bytes.data(), x.data(), result.bytes.size());
     for (Index i = 0; i < x.size(); ++i) {

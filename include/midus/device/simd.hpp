@@ -89,7 +89,8 @@ struct Part {
   Index index, count;
   Packet<S> load(const S* array, S fill = S(0)) const {
     S all[width<S>];
-    std::fill_n(std::copy_n(array + index, count, all), width<S> - count, fill);
+    std::fill_n(all, width<S>, fill);
+    std::copy_n(array + index, count, all);
     return simd::load(all);
   }
   void store(S* array, const Packet<S>& x) const {
