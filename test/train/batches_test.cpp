@@ -224,6 +224,14 @@ TEST_CASE("Batches: files are mixed in exact shares") {
       }
     }
   }
+  // The order itself: the file furthest behind, counting the window that is to come; the first of equals.
+  Batches quarters({{file, 1}, {file, 3}}, {.length = 32});
+  std::vector<Index> of_first;
+  for (int i = 0; i < 8; ++i) {
+    next(quarters, 1);
+    of_first.push_back(quarters.state().windows[0]);
+  }
+  CHECK(of_first == std::vector<Index>{0, 1, 1, 1, 1, 2, 2, 2});
   // 1 : 3 repeats itself, and goes on as it did far beyond 2^32 windows.
   Batches batches({{file, 1}, {file, 3}}, {.length = 32});
   const Index far = Index{1} << 50;

@@ -1,6 +1,8 @@
 #include "midus/train/permutation.hpp"
 
 #include <array>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -41,14 +43,19 @@ TEST_CASE("Permutation: the key decides the order") {
   CHECK(permutation(999) == order(1000, 7)[999]);
 }
 
-TEST_CASE("Permutation: all orders of four come about equally often") {
-  std::map<std::vector<Index>, int> counts;
-  constexpr int trials = 24000;
-  for (int key = 0; key < trials; ++key) ++counts[order(4, static_cast<std::uint64_t>(key))];
-  CHECK(counts.size() == 24);
-  double chi_square = 0;
-  for (const auto& [seen, count] : counts) chi_square += (count - 1000.0) * (count - 1000.0) / 1000;
-  CHECK(chi_square < 52.6);  // 23 degrees of freedom, p = 4e-4
+TEST_CASE("Permutation: all orders of a few things come about equally often") {
+  Index orders = 1;
+  for (const Index size : {2, 3, 4, 5, 6}) {
+    orders *= size;
+    std::map<std::vector<Index>, int> counts;
+    for (Index key = 0; key < 200 * orders; ++key) ++counts[order(size, static_cast<std::uint64_t>(key))];
+    CHECK(static_cast<Index>(counts.size()) == orders);
+    double chi_square = 0;
+    for (const auto& [seen, count] : counts) chi_square += (count - 200.0) * (count - 200.0) / 200;
+    // Mean and variance are f and 2f for f degrees of freedom; the distribution has a tail for small f.
+    const auto freedom = static_cast<double>(orders - 1);
+    CHECK(chi_square < freedom + 4 * std::sqrt(2 * freedom) + 6);
+  }
 }
 
 TEST_CASE("Permutation: places and values are uncorrelated") {

@@ -11,11 +11,11 @@ namespace midus {
 
 /// A random permutation of 0, ..., size − 1 in constant memory: a Feistel network over the next even number
 /// of bits, applied again while it leads outside (cycle walking; Black and Rogaway 2002, doi
-/// 10.1007/3-540-45760-7_9). Four applications on average at the very most, once the size exceeds 16.
+/// 10.1007/3-540-45760-7_9). At most four applications on average once the size exceeds 16.
 class Permutation {
  public:
   constexpr Permutation(Index size, std::uint64_t key) : size_(size), rounds_(key, "permutation") {
-    // At least 6 bits: over fewer a Feistel network reaches only some of the permutations.
+    // At least 6 bits: over 4, the orders of five or six things come about unequally often.
     while (half_ < 31 && (Index{1} << 2 * half_) < size) ++half_;
   }
 
