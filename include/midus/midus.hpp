@@ -3,9 +3,12 @@
 #pragma once
 
 #include "midus/core/version.hpp"
+#include "midus/model/initialise.hpp"
 #include "midus/model/language_model.hpp"
+#include "midus/train/trainer.hpp"
 
 // The forms of the ops on the CPU: after the declarations, before the user's code.
+#include "midus/device/peak.hpp"
 #include "midus/ops/adamw_cpu.hpp"
 #include "midus/ops/causal_attention_cpu.hpp"
 #include "midus/ops/cross_entropy_cpu.hpp"

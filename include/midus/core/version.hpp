@@ -7,6 +7,6 @@
 
 namespace midus {
 
-inline constexpr const char* version = "0.1.0";
+inline constexpr const char* version_string = "0.1.0";
 
 }  // namespace midus

@@ -119,15 +119,17 @@ inline void write_file(const std::filesystem::path& target, std::string_view cha
 /// removed; one that a crash has left behind is removed by the next attempt.
 class AtomicDirectory {
  public:
-  /// Throws `Error` where `target` exists already (an empty directory may).
-  explicit AtomicDirectory(const std::filesystem::path& target) {
+  /// Throws `Error` where `target` exists already (an empty directory may), unless it may be replaced: then
+  /// the old one stays until the new one is complete.
+  explicit AtomicDirectory(const std::filesystem::path& target, bool replace = false) : replace_(replace) {
     // "models/new/" names the directory "models/new".
     target_ = target.has_filename() ? target : target.parent_path();
     temporary_ = target_;
     temporary_ += ".tmp";
     std::error_code error;
     const bool directory = std::filesystem::is_directory(target_, error);
-    if (directory ? !std::filesystem::is_empty(target_, error) : std::filesystem::exists(target_, error))
+    if (!replace &&
+        (directory ? !std::filesystem::is_empty(target_, error) : std::filesystem::exists(target_, error)))
       fail(target_.string(), " exists already; remove it or choose another name");
     std::filesystem::remove_all(temporary_, error);
     if (!error) std::filesystem::create_directories(temporary_, error);
@@ -153,15 +155,31 @@ class AtomicDirectory {
       fail("cannot read ", temporary_.string(), ": ", error.code().message());
     }
     sync_to_disk(temporary_);
-    if (::rename(temporary_.c_str(), target_.c_str()) != 0)
-      fail("cannot rename ", temporary_.string(), " to ", target_.string(), ": ", system_message(errno));
+    std::filesystem::path old = target_;
+    old += ".old";
+    std::error_code error;
+    const bool replaces = replace_ && std::filesystem::exists(target_, error);
+    if (replaces) {
+      std::filesystem::remove_all(old, error);
+      if (::rename(target_.c_str(), old.c_str()) != 0)
+        fail("cannot rename ", target_.string(), " to ", old.string(), ": ", system_message(errno));
+    }
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
+      const int reason = errno;
+      if (replaces && ::rename(old.c_str(), target_.c_str()) != 0)
+        fail("cannot rename ", temporary_.string(), " to ", target_.string(), ": ", system_message(reason),
+             "; what was there before is now ", old.string());
+      fail("cannot rename ", temporary_.string(), " to ", target_.string(), ": ", system_message(reason));
+    }
     temporary_.clear();
     sync_to_disk(directory_of(target_));
+    if (replaces) std::filesystem::remove_all(old, error);
   }
 
  private:
   std::filesystem::path target_;
   std::filesystem::path temporary_;  ///< empty once it has been renamed
+  bool replace_;
 };
 
 }  // namespace midus

@@ -29,7 +29,7 @@ inline ModelSettings settings_of(const LlamaConfig& config) {
 /// What `load` tells while it works; every member may be left out.
 struct LoadOptions {
   std::function<void(const std::string&)> say{};  ///< which files were read, and warnings
-  bool store_bfloat16 = false;                    ///< keep the weights as bfloat16; they cannot be trained then
+  bool store_bfloat16 = false;  ///< keep the weights as bfloat16; they cannot be trained then
 };
 
 /// A model whose values are at random, of the shape and with the numbers of a config.json.
@@ -41,10 +41,11 @@ LanguageModel<Config, D> make_model(const LlamaConfig& config, D& device) {
   return model;
 }
 
-/// Loads the model in a directory (docs/checkpoint.md), converting the weights to the device's scalar. Throws `Error`
-/// where the directory is not a model of this shape, complete and well-formed.
+/// Loads the model in a directory (docs/checkpoint.md), converting the weights to the device's scalar. Throws
+/// `Error` where the directory is not a model of this shape, complete and well-formed.
 template <ModelConfig Config, Device D>
-LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device, const LoadOptions& options = {}) {
+LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
+                              const LoadOptions& options = {}) {
   const LlamaConfig config = read_llama_config(directory);
   LanguageModel<Config, D> model = make_model<Config>(config, device);
   const CheckpointFiles files(directory);
@@ -66,7 +67,8 @@ LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
 
 /// How a model is written.
 struct SaveOptions {
-  std::filesystem::path like{};  ///< the directory whose config.json and other files (tokenizer, ...) are taken over
+  std::filesystem::path
+      like{};  ///< the directory whose config.json and other files (tokenizer, ...) are taken over
   std::optional<Dtype> dtype{};  ///< of the weights; left out: the device's scalar
   bool force = false;            ///< replace what is there
   std::uint64_t shard_bytes = default_shard_bytes;
@@ -86,8 +88,8 @@ LlamaConfig config_of(const LanguageModel<Config, D>& model, const std::filesyst
   return shape;
 }
 
-/// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config, chat
-/// template), byte for byte.
+/// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config,
+/// chat template), byte for byte.
 inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
   for (const auto& entry : std::filesystem::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
@@ -99,7 +101,8 @@ inline void copy_other_files(const std::filesystem::path& from, const std::files
   }
 }
 
-/// Writes config.json and weights into a directory that exists: the parts of `save` and of a training checkpoint.
+/// Writes config.json and weights into a directory that exists: the parts of `save` and of a training
+/// checkpoint.
 template <ModelConfig Config, Device D>
 void write_model(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
                  const SaveOptions& options = {}) {
@@ -117,20 +120,18 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
     std::vector<S> widened;
     if (parameter.value.is_bfloat16()) widened.resize(static_cast<std::size_t>(parameter.shape.size()));
     const S* const values = parameter.value.widen(0, parameter.shape.size(), widened.data());
-    writer.write(path.str(),
-                 weight_bytes(std::span(values, static_cast<std::size_t>(parameter.shape.size())), *config.dtype));
+    writer.write(path.str(), weight_bytes(std::span(values, static_cast<std::size_t>(parameter.shape.size())),
+                                          *config.dtype));
   });
   writer.commit();
 }
 
-/// Saves a model as a Hugging Face directory, which appears whole or not at all. Throws `Error` where there is one
-/// already and `force` is not given.
+/// Saves a model as a Hugging Face directory, which appears whole or not at all. Throws `Error` where there
+/// is one already and `force` is not given.
 template <ModelConfig Config, Device D>
 void save(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
           const SaveOptions& options = {}) {
-  if (!options.force && std::filesystem::exists(directory))
-    fail(directory.string(), " is there already; choose another name, or say that it may be replaced (force)");
-  AtomicDirectory target(directory);
+  AtomicDirectory target(directory, options.force);
   write_model(model, target.path(), options);
   if (!options.like.empty()) copy_other_files(options.like, target.path());
   target.commit();

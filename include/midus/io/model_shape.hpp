@@ -45,15 +45,16 @@ LlamaConfig shape_of() {
   return config;
 }
 
-/// Throws `Error` where a program for `Config` cannot run the model that `config` describes: which fields differ, and
-/// how to build the programs for it.
+/// Throws `Error` where a program for `Config` cannot run the model that `config` describes: which fields
+/// differ, and how to build the programs for it.
 template <ModelConfig Config>
 void check_shape(const LlamaConfig& config, const std::string& directory) {
   const auto differences = shape_differences(shape_of<Config>(), config);
   if (differences.empty()) return;
   std::string message = config.file + ": this program is built for another shape:";
   for (const ShapeDifference& difference : differences)
-    message += text(" ", difference.name, " is ", difference.right, ", the program's is ", difference.left, ";");
+    message +=
+        text(" ", difference.name, " is ", difference.right, ", the program's is ", difference.left, ";");
   fail(message, " build the programs for this model with: bash examples/build_for.sh ", directory);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -109,10 +110,11 @@ class LanguageModel {
   // --- what trains
   // ---------------------------------------------------------------------------------------------------
 
-  /// Makes the parameters that any of the patterns names trainable (`*` and `?`, see `matches`), all others
-  /// frozen. A pattern that names nothing is an error. In a tied model `lm_head.weight` names the shared
-  /// table.
-  void train(std::vector<std::string> patterns) {
+  /// Makes trainable what any of `wanted` says, and freezes all else: `inserted`, `inserted_all`,
+  /// `everything`, or a pattern of names (`*` and `?`, see `matches`). A pattern that names nothing is an
+  /// error. In a tied model `lm_head.weight` names the shared table.
+  void train(const std::vector<std::string>& wanted) {
+    std::vector<std::string> patterns = train_patterns(expansions, wanted);
     if constexpr (Config::tied)
       for (std::string& pattern : patterns)
         if (pattern == "lm_head.weight") pattern = "model.embed_tokens.weight";
@@ -123,14 +125,14 @@ class LanguageModel {
         fail("train: no parameter has the form \"", pattern,
              "\"; names look like model.layers.0.mlp.up_proj.weight");
     }
-    const auto wanted = [&](std::string_view name) {
+    const auto chosen = [&](std::string_view name) {
       return std::ranges::any_of(patterns,
                                  [&](const std::string& pattern) { return matches(pattern, name); });
     };
-    store_.train([this](auto&& f) { visit(f); }, wanted);
+    store_.train([this](auto&& f) { visit(f); }, chosen);
     find_lowest();
   }
-  void train(std::string pattern) { train(std::vector<std::string>{std::move(pattern)}); }
+  void train(const std::string& wanted) { train(std::vector<std::string>{wanted}); }
 
   /// Stores the frozen parameters that the pattern names as bfloat16.
   void store_as_bfloat16(std::string_view pattern = "*") {
@@ -140,6 +142,27 @@ class LanguageModel {
 
   /// The first step of the stack that a gradient reaches: `depth` where none does.
   std::size_t lowest_step() const { return lowest_; }
+
+  /// The step of the stack that a parameter belongs to, by its name; `depth` for the last norm and the head,
+  /// 0 for the embedding.
+  static std::size_t step_of(std::string_view name) {
+    const auto number = [&](std::string_view prefix) -> std::size_t {
+      std::size_t index = 0;
+      for (const char c : name.substr(prefix.size())) {
+        if (c == '.') break;
+        index = index * 10 + static_cast<std::size_t>(c - '0');
+      }
+      return index;
+    };
+    for (const bool memory : {false, true}) {
+      const std::string_view prefix = memory ? "model.memory_blocks." : "model.layers.";
+      if (!name.starts_with(prefix)) continue;
+      for (std::size_t step = 0; step < depth; ++step)
+        if (Blocks::steps[step].inserted == memory && Blocks::steps[step].index == number(prefix))
+          return step;
+    }
+    return name == "model.embed_tokens.weight" ? 0 : depth;
+  }
 
   /// All gradients, flat. Backward adds to them.
   View<Scalar, 1> gradients() const { return store_.gradients(); }
@@ -159,9 +182,8 @@ class LanguageModel {
     const Sequences<D> tokens = place(batch.ids.extent(0), batch.ids.extent(1), 0);
     const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
     embed_tokens_.forward(*device_, batch.ids.flat(), x);
-    auto saved = std::make_unique<typename Blocks::Saved>();
-    const Out<D, 2> top =
-        blocks_.forward(*device_, tokens, x, *saved, std::min(lowest_, depth), checkpointing);
+    if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
+    const Out<D, 2> top = blocks_.forward(*device_, tokens, x, *saved_, lowest_, checkpointing);
 
     typename RmsNormLayer<D, Config::width>::Saved norm;
     const auto normed = device_->allocate(top.shape());
@@ -174,7 +196,7 @@ class LanguageModel {
     const auto dx = device_->allocate(top.shape());
     device_->fill(dx, Scalar(0));
     norm_.backward(*device_, top, norm, dnormed, dx);
-    blocks_.backward(*device_, tokens, *saved, dx, lowest_, checkpointing);
+    blocks_.backward(*device_, tokens, *saved_, dx, lowest_, checkpointing);
     if (!embed_tokens_.weight.frozen()) embed_tokens_.backward(*device_, batch.ids.flat(), dx);
     return loss;
   }
@@ -248,8 +270,8 @@ class LanguageModel {
       const auto note = [&](const Path&, const auto& parameter) {
         if (!parameter.frozen()) lowest_ = std::min(lowest_, step);
       };
-      const auto [inserted, index] = Blocks::steps[step];
-      if (!inserted)
+      const auto [is_memory, index] = Blocks::steps[step];
+      if (!is_memory)
         Block::visit(blocks_.layers[index], Path(), note);
       else if constexpr (Config::Where::count > 0)
         Memory::visit(blocks_.memory_blocks[index], Path(), note);
@@ -344,6 +366,7 @@ class LanguageModel {
   [[no_unique_address]] std::conditional_t<Config::tied, NoHead,
                                            LinearLayer<D, Config::width, Config::vocab_size>>
       lm_head_;
+  std::unique_ptr<typename Blocks::Saved> saved_;  // made once: a step allocates nothing
   RotaryTable<D> rotary_;
   Buffer<D, std::int32_t> positions_;
   Index placed_batch_ = -1, placed_length_ = -1, placed_past_ = -1;

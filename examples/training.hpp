@@ -1,0 +1,140 @@
+// What `pretrain` and `cpt` share: the options of a run.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "midus/hf.hpp"
+#include "midus/midus.hpp"
+
+/// NAME=VALUE, as options give it.
+inline std::pair<std::string, std::string> name_and_value(const std::string& option,
+                                                          const std::string& given) {
+  const std::size_t equals = given.find('=');
+  if (equals == 0 || equals == given.npos || equals + 1 == given.size())
+    midus::fail("--", option, ": expected NAME=VALUE, found \"", given, "\"");
+  return {given.substr(0, equals), given.substr(equals + 1)};
+}
+
+/// A number that fills the whole text.
+inline double number(const std::string& option, const std::string& given) {
+  double value = 0;
+  if (!midus::detail::read_number(std::string_view(given), value))
+    midus::fail("--", option, ": expected a number, found \"", given, "\"");
+  return value;
+}
+
+/// The options of a training run, and what they make.
+struct TrainingArguments {
+  std::vector<std::string> data, evaluations, rate_scales, clips;
+  std::string out, decay = "cosine";
+  midus::TrainOptions train;
+  midus::AdamW adamw;
+  midus::RunOptions run;
+  int threads = 0;
+  bool resume = false, force = false, dry_run = false;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--data", data, "Token files to train on, each FILE or FILE=WEIGHT (shares of a mix)")
+        ->required();
+    app.add_option("--eval", evaluations,
+                   "Token files to evaluate on, as NAME=FILE; the first decides which is best");
+    app.add_option("--out", out, "The run's directory: log, checkpoints, and the model in OUT/final")
+        ->required();
+    app.add_option("--steps", train.steps, "Updates")->capture_default_str();
+    app.add_option("--batch", train.batch, "Windows of a micro-batch")->capture_default_str();
+    app.add_option("--length", train.length, "Tokens of a window")->capture_default_str();
+    app.add_option("--accumulate", train.accumulate, "Micro-batches of an update")->capture_default_str();
+    app.add_option("--learning-rate", adamw.learning_rate, "Peak of the schedule")->capture_default_str();
+    app.add_option("--warmup", train.schedule.warmup, "Steps of linear warm-up")->capture_default_str();
+    app.add_option("--decay", decay, "How the rate falls: cosine, linear or 1-sqrt")->capture_default_str();
+    app.add_option("--decay-steps", train.schedule.decay_steps,
+                   "Steps of the fall; the rate is constant before it (-1: all after the warm-up)")
+        ->capture_default_str();
+    app.add_option("--floor", train.schedule.floor, "Share of the peak at which the fall ends")
+        ->capture_default_str();
+    app.add_option("--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none")
+        ->capture_default_str();
+    app.add_option("--beta1", adamw.beta1)->capture_default_str();
+    app.add_option("--beta2", adamw.beta2)->capture_default_str();
+    app.add_option("--epsilon", adamw.epsilon)->capture_default_str();
+    app.add_option("--clip", adamw.clip, "Largest global gradient norm; 0: no clipping")
+        ->capture_default_str();
+    app.add_option("--rate-scale", rate_scales, "PATTERN=X: these parameters learn at X times the rate");
+    app.add_option("--group-clip", clips, "PATTERN=X: these parameters are clipped on their own, at norm X");
+    app.add_option("--seed", train.seed, "Of the order of the data, and of a new model's weights")
+        ->capture_default_str();
+    app.add_flag("--checkpointing", train.checkpointing,
+                 "Keep only the blocks' inputs: less memory, more work");
+    app.add_option("--evaluate-every", run.evaluate_every, "Steps; 0: at the end")->capture_default_str();
+    app.add_option("--checkpoint-every", run.checkpoint_every, "Steps; 0: at the end")->capture_default_str();
+    app.add_option("--keep-last", run.keep_last, "Checkpoints to keep")->capture_default_str();
+    app.add_option("--keep-every", run.keep_every, "Keep every checkpoint at a multiple of this step too")
+        ->capture_default_str();
+    app.add_option("--threads", threads, "0: all processors")->capture_default_str();
+    app.add_flag("--resume", resume, "Go on from the newest checkpoint in OUT, where there is one");
+    app.add_flag("--force", force, "Start again where OUT has a run already; its checkpoints are removed");
+    app.add_flag("--dry-run", dry_run, "Say what memory, steps and time the run takes, and stop");
+  }
+
+  /// The checkpoint to go on from. Throws where OUT holds a run and neither --resume nor --force is given.
+  std::optional<std::filesystem::path> checkpoint() {
+    run.directory = out;
+    const auto newest = midus::newest_checkpoint(out);
+    if (dry_run || (newest && resume)) return newest;
+    if (newest && !force)
+      midus::fail(out, " holds a run already: give --resume to go on with it, or --force to start again");
+    if (force)
+      for (const auto& [step, path] : midus::training_checkpoints(out)) std::filesystem::remove_all(path);
+    return std::nullopt;
+  }
+
+  /// Trains a model from `checkpoint` on, or says what that would take.
+  template <class Model>
+  int operator()(Model& model, const std::optional<std::filesystem::path>& checkpoint, int argc,
+                 char** argv) {
+    train.schedule.decay = midus::decay_from_name(decay);
+    const auto group = [&](const std::string& pattern) -> midus::ParameterGroup& {
+      for (auto& [known, settings] : adamw.groups)
+        if (known == pattern) return settings;
+      return adamw.groups.emplace_back(pattern, midus::ParameterGroup{}).second;
+    };
+    for (const std::string& given : rate_scales) {
+      const auto [pattern, value] = name_and_value("rate-scale", given);
+      group(pattern).rate_scale = number("rate-scale", value);
+    }
+    for (const std::string& given : clips) {
+      const auto [pattern, value] = name_and_value("group-clip", given);
+      group(pattern).clip = number("group-clip", value);
+    }
+    std::vector<midus::DataSource> sources;
+    for (const std::string& given : data) {
+      const std::size_t equals = given.rfind('=');
+      const double weight = equals == given.npos ? 1 : number("data", given.substr(equals + 1));
+      sources.emplace_back(midus::TokenFile(given.substr(0, equals)), weight);
+    }
+    for (const std::string& given : evaluations) {
+      const auto [name, file] = name_and_value("eval", given);
+      run.evaluations.emplace_back(name, midus::EvaluationBatches(midus::TokenFile(file), train.length));
+    }
+    for (int i = 0; i < argc; ++i) run.resume_command += (i ? " " : "") + std::string(argv[i]);
+    if (!resume) run.resume_command += " --resume";
+
+    midus::Index trained = 0;
+    model.visit([&](const midus::Path& path, const auto& parameter) {
+      if (parameter.frozen()) return;
+      trained += parameter.shape.size();
+      if (dry_run) std::printf("trains %s %s\n", path.str().c_str(), to_string(parameter.shape).c_str());
+    });
+    midus::Trainer trainer(model, adamw, std::move(sources), train);
+    if (dry_run) {
+      std::printf("%s", midus::describe_run(trainer).c_str());
+      return 0;
+    }
+    std::fprintf(stderr, "trains %lld parameters\n", static_cast<long long>(trained));
+    return midus::Run(trainer, std::move(run))(checkpoint);
+  }
+};

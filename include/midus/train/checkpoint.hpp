@@ -1,0 +1,236 @@
+// Training checkpoints: everything that an exact continuation needs (docs/checkpoint.md).
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "midus/core/version.hpp"
+#include "midus/io/hf_checkpoint.hpp"
+#include "midus/io/json_object.hpp"
+#include "midus/train/trainer.hpp"
+
+namespace midus {
+
+/// What a run has written beside its checkpoints, to be cut back when it is resumed.
+struct LogLengths {
+  Index steps = 0, evaluations = 0;  // bytes of log.jsonl and evaluations.jsonl
+};
+
+/// The best evaluation so far.
+struct BestStep {
+  Index step = 0;
+  double loss = 0;
+};
+
+namespace detail {
+
+inline Json options_json(const TrainOptions& options, const AdamW& adamw) {
+  Json json;
+  json["batch"] = options.batch;
+  json["length"] = options.length;
+  json["accumulate"] = options.accumulate;
+  json["steps"] = options.steps;
+  json["seed"] = options.seed;
+  json["shuffle"] = options.shuffle;
+  json["decay"] = std::string(name_of(options.schedule.decay));
+  json["warmup"] = options.schedule.warmup;
+  json["decay_steps"] = options.schedule.decay_steps;
+  json["floor"] = options.schedule.floor;
+  json["learning_rate"] = adamw.learning_rate;
+  json["beta1"] = adamw.beta1;
+  json["beta2"] = adamw.beta2;
+  json["epsilon"] = adamw.epsilon;
+  json["weight_decay"] = adamw.weight_decay;
+  json["clip"] = adamw.clip;
+  json["groups"] = Json::array();
+  for (const auto& [pattern, group] : adamw.groups)
+    json["groups"].push_back({{"pattern", pattern},
+                              {"rate_scale", group.rate_scale},
+                              {"decay", group.decay},
+                              {"clip", group.clip}});
+  return json;
+}
+
+/// Which compiler and instruction set made this program.
+inline std::string build_text() {
+#if defined(__clang__)
+  std::string build = "clang " __clang_version__;
+#else
+  std::string build = "gcc " __VERSION__;
+#endif
+#if defined(__AVX512F__)
+  build += ", AVX-512";
+#elif defined(__AVX2__)
+  build += ", AVX2";
+#endif
+  return build + ", midus " + version_string;
+}
+
+/// The processor's name, where the system says it.
+inline std::string processor_text() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(std::min(line.size(), line.find(':') + 2));
+  return "unknown";
+}
+
+/// What differs between the machine that wrote a checkpoint and this one.
+inline std::vector<std::string> machine_warnings(const Json& checkpoint) {
+  std::vector<std::string> warnings;
+  for (const auto& [key, now] : {std::pair{"build", build_text()}, std::pair{"processor", processor_text()}})
+    if (const auto before = checkpoint.at(key).get<std::string>(); before != now)
+      warnings.push_back(text("another ", key, " (", before, " before, ", now,
+                              " now): the run goes on, but its bits are not promised to be the same"));
+  return warnings;
+}
+
+inline std::filesystem::path step_directory(const std::filesystem::path& run, Index step) {
+  std::string digits = std::to_string(step);
+  digits.insert(0, digits.size() < 8 ? 8 - digits.size() : 0, '0');
+  return run / ("step-" + digits);
+}
+
+}  // namespace detail
+
+/// The complete checkpoints of a run, by step, ascending.
+inline std::vector<std::pair<Index, std::filesystem::path>> training_checkpoints(
+    const std::filesystem::path& run) {
+  std::vector<std::pair<Index, std::filesystem::path>> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != name.npos ||
+        name.size() > 20)
+      continue;
+    if (std::filesystem::exists(entry.path() / "trainer.json", error))
+      found.emplace_back(std::stoll(name.substr(5)), entry.path());
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+/// Writes RUN/step-N: a model directory in the compute type, `optimizer.safetensors` and `trainer.json`. It
+/// appears whole; a step that was written before a crash is written again.
+template <class Model>
+std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::filesystem::path& run,
+                                      const LogLengths& logs, const std::optional<BestStep>& best,
+                                      const std::filesystem::path& like = {}) {
+  using S = typename Model::Scalar;
+  const std::filesystem::path target = detail::step_directory(run, trainer.state().step);
+  AtomicDirectory directory(target, true);
+  write_model(trainer.model(), directory.path(), {.like = like});
+  if (!like.empty()) copy_other_files(like, directory.path());
+
+  std::vector<TensorInfo> tensors;
+  Json trained = Json::array();
+  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto&) {
+    for (const char* kind : {"exp_avg.", "exp_avg_sq."})
+      tensors.push_back({kind + name, dtype_of<S>, {m.size()}});
+    trained.push_back(name);
+  });
+  SafetensorsWriter moments(directory.path() / "optimizer.safetensors", tensors);
+  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
+    moments.write("exp_avg." + name, std::as_bytes(std::span(m.data(), static_cast<std::size_t>(m.size()))));
+    moments.write("exp_avg_sq." + name,
+                  std::as_bytes(std::span(v.data(), static_cast<std::size_t>(v.size()))));
+  });
+  moments.commit();
+
+  Json json;
+  json["version"] = 1;
+  json["step"] = trainer.state().step;
+  json["tokens"] = trainer.state().tokens;
+  json["options"] = detail::options_json(trainer.options(), trainer.optimizer().settings());
+  json["trained"] = trained;
+  json["data"] = Json::array();
+  const auto& sources = trainer.batches().sources();
+  const std::vector<DataPlace> places = trainer.batches().places();
+  for (std::size_t i = 0; i < places.size(); ++i)
+    json["data"].push_back({{"path", places[i].path},
+                            {"tokens", places[i].tokens},
+                            {"sha256", places[i].sha256},
+                            {"windows", places[i].windows},
+                            {"weight", sources[i].weight}});
+  json["log_bytes"] = logs.steps;
+  json["evaluations_bytes"] = logs.evaluations;
+  if (best) json["best"] = {{"step", best->step}, {"loss", best->loss}};
+  json["build"] = detail::build_text();
+  json["processor"] = detail::processor_text();
+  write_file(directory.path() / "trainer.json", dump_json(json) + "\n");
+  directory.commit();
+  return target;
+}
+
+/// What a resumed run is told.
+struct Resumed {
+  LogLengths logs;
+  std::optional<BestStep> best;
+  std::vector<std::string> warnings;  ///< another processor or build: the bits are not promised then
+};
+
+/// Brings a trainer, whose model was loaded from `checkpoint`, to where that checkpoint stands. Throws
+/// `Error`, naming what differs, unless options, data files and trained parameters are those of the run.
+template <class Model>
+Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path& checkpoint) {
+  using S = typename Model::Scalar;
+  const std::filesystem::path path = checkpoint / "trainer.json";
+  const Json json = read_json_file(path);
+  const std::string where = path.string();
+  try {
+    if (json.at("version") != 1) fail(where, ": expected version 1, found ", json.at("version").dump());
+    const Json now = detail::options_json(trainer.options(), trainer.optimizer().settings());
+    for (auto item = now.begin(); item != now.end(); ++item) {
+      const Json& before = json.at("options").at(item.key());
+      if (before != *item)
+        fail(where, ": the run has ", item.key(), " ", before.dump(), ", this continuation has ",
+             item->dump(), "; give the same options, or start a new run from this checkpoint");
+    }
+    std::vector<std::string> trained;
+    trainer.optimizer().visit(
+        [&](const std::string& name, const auto&, const auto&) { trained.push_back(name); });
+    if (json.at("trained").get<std::vector<std::string>>() != trained)
+      fail(where, ": the run trains ", json.at("trained").size(), " other tensors than this continuation (",
+           trained.size(), "); give the same --train");
+    std::vector<DataPlace> places;
+    const auto& sources = trainer.batches().sources();
+    const Json& data = json.at("data");
+    if (data.size() != sources.size())
+      fail(where, ": the run reads ", data.size(), " data files, this continuation ", sources.size());
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      if (data[i].at("weight").get<double>() != sources[i].weight)
+        fail(where, ": data file ", data[i].at("path").dump(), " has weight ", data[i].at("weight").dump(),
+             " in the run, ", sources[i].weight, " in this continuation");
+      places.push_back(
+          {data[i].at("path"), data[i].at("tokens"), data[i].at("sha256"), data[i].at("windows")});
+    }
+    trainer.batches().restore(places);
+
+    const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
+    trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
+      const auto read = [&](const std::string& tensor_name, const View<S, 1>& to) {
+        const StoredTensor& tensor = moments.at(tensor_name);
+        if (tensor.dtype != dtype_of<S> || tensor.shape != std::vector<Index>{to.size()})
+          fail(moments.path().string(), ": tensor ", tensor_name, ": expected ", to_string(dtype_of<S>), " [",
+               to.size(), "], found ", to_string(tensor.dtype), " ", to_string(tensor.shape));
+        read_weights(tensor.dtype, tensor.bytes, std::span(to.data(), static_cast<std::size_t>(to.size())));
+      };
+      read("exp_avg." + name, m);
+      read("exp_avg_sq." + name, v);
+    });
+
+    trainer.restore({json.at("step"), json.at("tokens")});
+    Resumed resumed;
+    resumed.logs = {json.at("log_bytes"), json.at("evaluations_bytes")};
+    if (json.contains("best")) resumed.best = {json.at("best").at("step"), json.at("best").at("loss")};
+    resumed.warnings = detail::machine_warnings(json);
+    return resumed;
+  } catch (const nlohmann::json::exception& error) {
+    fail(where, ": not what a training checkpoint holds: ", error.what());
+  }
+}
+
+}  // namespace midus

@@ -1,0 +1,193 @@
+// A whole training run: log, evaluations, checkpoints, Ctrl-C, resume.
+#pragma once
+
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "midus/train/checkpoint.hpp"
+#include "midus/train/interrupt.hpp"
+
+namespace midus {
+
+/// What a run does beside its steps. A run is a directory: `log.jsonl` (a line a step) and `log.csv`,
+/// `evaluations.jsonl`, `step-N` (training checkpoints), `best` (a link to the best of them), `final` (the
+/// model).
+struct RunOptions {
+  std::filesystem::path directory;
+  std::filesystem::path like{};  ///< the model directory whose config.json and tokenizer files are taken over
+  std::vector<std::pair<std::string, EvaluationBatches>>
+      evaluations{};             ///< by name; the first decides which is best
+  Index evaluate_every = 0;      ///< steps; 0: only before the first and after the last
+  Index checkpoint_every = 0;    ///< steps; 0: only at the end, and when interrupted
+  Index keep_last = 2;           ///< checkpoints
+  Index keep_every = 0;          ///< also keep those whose step is a multiple; 0: none
+  std::string resume_command{};  ///< what to say when interrupted
+};
+
+/// The newest complete checkpoint of a run, where there is one.
+inline std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run) {
+  const auto all = training_checkpoints(run);
+  return all.empty() ? std::nullopt : std::optional(all.back().second);
+}
+
+/// Runs a trainer to its end, or to Ctrl-C; goes on from `checkpoint` where one is given (the trainer's model
+/// must have been loaded from it). Returns 0, or 128 + the signal that stopped the run.
+template <class Model>
+class Run {
+ public:
+  Run(Trainer<Model>& trainer, RunOptions options) : trainer_(trainer), options_(std::move(options)) {}
+
+  int operator()(const std::optional<std::filesystem::path>& checkpoint = std::nullopt) {
+    std::filesystem::create_directories(options_.directory);
+    StepLog log(options_.directory / "log.jsonl");
+    evaluations_path_ = options_.directory / "evaluations.jsonl";
+    LogLengths lengths;
+    if (checkpoint) {
+      const Resumed resumed = restore_checkpoint(trainer_, *checkpoint);
+      lengths = resumed.logs;
+      best_ = resumed.best;
+      for (const std::string& warning : resumed.warnings)
+        std::fprintf(stderr, "warning: %s\n", warning.c_str());
+      std::fprintf(stderr, "resumed at step %lld from %s\n", static_cast<long long>(trainer_.state().step),
+                   checkpoint->c_str());
+    }
+    log.truncate_to(lengths.steps);
+    cut_evaluations(lengths.evaluations);
+    if (trainer_.done())
+      std::fprintf(stderr, "nothing to do: all %lld steps are done already\n",
+                   static_cast<long long>(trainer_.options().steps));
+
+    trainer_.set_peak(measure_peak(trainer_.model().device()));
+    StepProgress progress(trainer_.options().steps);
+    const Interrupt interrupt;
+    if (trainer_.state().step == 0) evaluate_all(progress);
+    while (!interrupt.requested() || trainer_.state().step == 0) {
+      const std::optional<StepRecord> record = trainer_.step();
+      if (!record) break;
+      log.append(*record);
+      progress.show(*record);
+      if (due(options_.evaluate_every) || trainer_.done()) evaluate_all(progress);
+      const bool best = best_ && best_->step == record->step;
+      if (due(options_.checkpoint_every) || best || trainer_.done() || interrupt.requested())
+        checkpoint_now(log);
+    }
+    progress.end_line();
+    if (interrupt.requested() && !trainer_.done()) {
+      std::fprintf(stderr, "stopped after step %lld; go on with: %s\n",
+                   static_cast<long long>(trainer_.state().step), options_.resume_command.c_str());
+      return interrupt.exit_code();
+    }
+    export_csv(log.path(), options_.directory / "log.csv");
+    save(trainer_.model(), options_.directory / "final", {.like = options_.like, .force = true});
+    return 0;
+  }
+
+ private:
+  bool due(Index every) const { return every > 0 && trainer_.state().step % every == 0; }
+
+  void evaluate_all(StepProgress& progress) {
+    for (std::size_t i = 0; i < options_.evaluations.size(); ++i) {
+      const auto& [name, batches] = options_.evaluations[i];
+      const LossSum loss = evaluate(trainer_.model(), batches, trainer_.options().batch);
+      Json line;
+      line["step"] = trainer_.state().step;
+      line["name"] = name;
+      line["loss"] = loss.mean();
+      line["perplexity"] = std::exp(loss.mean());
+      line["tokens"] = loss.count;
+      std::ofstream(evaluations_path_, std::ios::app) << line.dump() << "\n" << std::flush;
+      progress.end_line();
+      std::fprintf(stderr, "step %lld  %s: loss %.4f  perplexity %.3f\n",
+                   static_cast<long long>(trainer_.state().step), name.c_str(), loss.mean(),
+                   std::exp(loss.mean()));
+      if (i == 0 && (!best_ || loss.mean() < best_->loss))
+        best_ = BestStep{trainer_.state().step, loss.mean()};
+    }
+  }
+
+  void checkpoint_now(StepLog& log) {
+    log.sync();
+    std::error_code error;
+    const auto size = std::filesystem::file_size(evaluations_path_, error);
+    const LogLengths lengths{log.length(), error ? 0 : static_cast<Index>(size)};
+    save_checkpoint(trainer_, options_.directory, lengths, best_, options_.like);
+    const Index step = trainer_.state().step;
+    if (best_ && best_->step == step) {
+      const auto link = options_.directory / "best", temporary = options_.directory / "best.tmp";
+      std::filesystem::remove(temporary, error);
+      std::filesystem::create_directory_symlink(detail::step_directory(".", checkpoint_step_).filename(),
+                                                temporary);
+      std::filesystem::rename(temporary, link);
+    }
+    remove_old();
+  }
+
+  /// Older checkpoints go only now, when the new one is on disk.
+  void remove_old() const {
+    const auto all = training_checkpoints(options_.directory);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto& [step, path] = all[i];
+      const bool last = static_cast<Index>(all.size() - i) <= std::max<Index>(options_.keep_last, 1);
+      const bool nth = options_.keep_every > 0 && step % options_.keep_every == 0;
+      const bool best = best_ && best_->step == step;
+      if (!last && !nth && !best) std::filesystem::remove_all(path);
+    }
+  }
+
+  void cut_evaluations(Index bytes) const {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(evaluations_path_, error);
+    if (error && bytes == 0) return;
+    if (error || size < static_cast<std::uintmax_t>(bytes))
+      fail(evaluations_path_.string(), " is shorter than the ", bytes,
+           " bytes that the checkpoint records; it is not "
+           "the file of this run");
+    std::filesystem::resize_file(evaluations_path_, static_cast<std::uintmax_t>(bytes));
+  }
+
+  Trainer<Model>& trainer_;
+  RunOptions options_;
+  std::filesystem::path evaluations_path_;
+  std::optional<BestStep> best_;
+};
+
+/// Says, before anything starts, what a run will take: memory, steps, time.
+template <class Model>
+std::string describe_run(Trainer<Model>& trainer) {
+  using S = typename Model::Scalar;
+  auto& model = trainer.model();
+  Index parameters = 0, stored = 0, trained = 0;
+  model.visit([&](const Path&, const auto& parameter) {
+    parameters += parameter.shape.size();
+    stored += parameter.shape.size() * static_cast<Index>(parameter.value.is_bfloat16() ? 2 : sizeof(S));
+    trained += parameter.frozen() ? 0 : parameter.shape.size();
+  });
+  const TrainOptions& options = trainer.options();
+  const double activations = static_cast<double>(trainer.activation_bytes());
+  const double per_trained = 3.0 * sizeof(S);
+  const double tokens = static_cast<double>(options.batch * options.length * options.accumulate);
+  const double peak = measure_peak(model.device());
+  const double seconds =
+      tokens * static_cast<double>(options.steps) * trainer.flops_per_token() / (0.45 * peak);
+  const double mega = 1024.0 * 1024.0;
+  const auto number = [](double value) {
+    char buffer[32];
+    std::snprintf(buffer, sizeof buffer, "%.1f", value);
+    return std::string(buffer);
+  };
+  return text(
+      "parameters   ", parameters, " (", trained, " trained)\n", "memory       ",
+      number((static_cast<double>(stored) + per_trained * static_cast<double>(trained) + activations) / mega),
+      " MiB: weights ", number(static_cast<double>(stored) / mega), ", gradients and moments ",
+      number(per_trained * static_cast<double>(trained) / mega), ", activations ", number(activations / mega),
+      "\n", "steps        ", options.steps, " of ", static_cast<Index>(tokens), " tokens\n",
+      "time         about ", duration_text(seconds), " at 45 % of the machine's ", number(peak / 1e9),
+      " GFLOP/s\n");
+}
+
+}  // namespace midus
