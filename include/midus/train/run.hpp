@@ -66,15 +66,15 @@ class Run {
     StepProgress progress(trainer_.options().steps);
     const Interrupt interrupt;
     if (trainer_.state().step == 0) evaluate_all(progress);
-    while (!interrupt.requested() || trainer_.state().step == 0) {
+    for (bool stop = false; !stop;) {
       const std::optional<StepRecord> record = trainer_.step();
       if (!record) break;
       log.append(*record);
       progress.show(*record);
       if (due(options_.evaluate_every) || trainer_.done()) evaluate_all(progress);
+      stop = trainer_.done() || interrupt.requested();
       const bool best = best_ && best_->step == record->step;
-      if (due(options_.checkpoint_every) || best || trainer_.done() || interrupt.requested())
-        checkpoint_now(log);
+      if (due(options_.checkpoint_every) || best || stop) checkpoint_now(log);
     }
     progress.end_line();
     if (interrupt.requested() && !trainer_.done()) {
@@ -120,8 +120,7 @@ class Run {
     if (best_ && best_->step == step) {
       const auto link = options_.directory / "best", temporary = options_.directory / "best.tmp";
       std::filesystem::remove(temporary, error);
-      std::filesystem::create_directory_symlink(detail::step_directory(".", checkpoint_step_).filename(),
-                                                temporary);
+      std::filesystem::create_directory_symlink(detail::step_directory(".", step).filename(), temporary);
       std::filesystem::rename(temporary, link);
     }
     remove_old();
