@@ -1,0 +1,135 @@
+# Programs for a model whose shape is that of a config.json: the shape becomes a type at configure time.
+#
+#   midus_add_model(NAME CONFIG config.json)
+#     CONFIG is a config.json, or a directory with one. Makes the target NAME::model, which brings the header
+#     "midus_model.hpp" (midus_model::Model, ::Base, ::Memory, ::shape), midus::midus and midus::hf. CMake runs
+#     again when the file changes; what is wrong with it is an error of CMake.
+#
+#   midus_add_programs(NAME [PROGRAMS pretrain cpt evaluate sample logits] [FOLDER directory])
+#     Makes a target NAME_<program> for each of midus' programs; the executable is FOLDER/<program>
+#     (default: NAME/ in the build directory).
+include_guard(GLOBAL)
+
+# Sets `result` to the program model_header, which is compiled now: a type is needed before anything can be
+# built. Once for all models of a build tree; or give one that runs here, with -DMIDUS_MODEL_HEADER=FILE.
+function(_midus_model_header result)
+  if(MIDUS_MODEL_HEADER)
+    set(${result} "${MIDUS_MODEL_HEADER}" PARENT_SCOPE)
+    return()
+  endif()
+  if(CMAKE_CROSSCOMPILING AND NOT CMAKE_CROSSCOMPILING_EMULATOR)
+    message(FATAL_ERROR "midus_add_model runs a program of midus' on this machine: compile "
+                        "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/model_header.cpp for it, and configure with "
+                        "-DMIDUS_MODEL_HEADER=FILE")
+  endif()
+  set(source "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/model_header.cpp")
+  get_target_property(imported midus::midus IMPORTED)
+  if(imported)
+    get_target_property(include midus::midus INTERFACE_INCLUDE_DIRECTORIES)
+    list(GET include 0 include)
+  else()
+    get_filename_component(include "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../include" ABSOLUTE)
+  endif()
+  set(program "${CMAKE_BINARY_DIR}/midus/model_header${CMAKE_EXECUTABLE_SUFFIX}")
+  set(${result} "${program}" PARENT_SCOPE)
+
+  # The headers whose change makes another program of it.
+  set(sources "${source}" "${include}/midus/io/llama_config.hpp" "${include}/midus/io/llama_config_reader.hpp"
+              "${include}/midus/io/json_object.hpp" "${include}/midus/io/json.hpp")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
+  set(current TRUE)
+  foreach(file IN LISTS sources)
+    if("${file}" IS_NEWER_THAN "${program}")
+      set(current FALSE)
+    endif()
+  endforeach()
+  if(current)
+    return()
+  endif()
+
+  message(STATUS "Compiling midus' model_header")
+  find_package(nlohmann_json 3.9 QUIET)  # a parent project does not see what midus found
+  set(CMAKE_TRY_COMPILE_CONFIGURATION Debug)
+  try_compile(compiled "${CMAKE_BINARY_DIR}/midus/model_header_build" "${source}"
+              CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${include}"
+              LINK_LIBRARIES nlohmann_json::nlohmann_json
+              CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON
+              OUTPUT_VARIABLE output COPY_FILE "${program}" COPY_FILE_ERROR copy_error)
+  set(good ${compiled})
+  unset(compiled CACHE)
+  if(NOT good)
+    file(REMOVE "${program}")
+    message(FATAL_ERROR "midus_add_model: cannot compile ${source} ${copy_error}\n${output}")
+  endif()
+endfunction()
+
+function(midus_add_model name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CONFIG" "")
+  if(NOT arg_CONFIG OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "midus_add_model: write midus_add_model(NAME CONFIG config.json)")
+  endif()
+  get_filename_component(config "${arg_CONFIG}" ABSOLUTE)
+  if(IS_DIRECTORY "${config}")
+    string(APPEND config "/config.json")
+  endif()
+  if(NOT EXISTS "${config}")
+    message(FATAL_ERROR "midus_add_model(${name}): there is no file ${config}")
+  endif()
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${config}")
+
+  _midus_model_header(program)
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/midus_models/${name}")
+  execute_process(COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} "${program}" "${config}" --out "${folder}/midus_model.hpp"
+                  RESULT_VARIABLE status ERROR_VARIABLE message OUTPUT_VARIABLE message)
+  if(NOT status EQUAL 0)
+    string(REGEX REPLACE "^model_header: " "" message "${message}")
+    message(FATAL_ERROR "midus_add_model(${name}): ${message}")
+  endif()
+
+  add_library(${name}_model INTERFACE)
+  add_library(${name}::model ALIAS ${name}_model)
+  target_include_directories(${name}_model INTERFACE "${folder}")
+  target_link_libraries(${name}_model INTERFACE midus::midus midus::hf)
+endfunction()
+
+function(midus_add_programs name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "PROGRAMS")
+  if(arg_UNPARSED_ARGUMENTS OR NOT TARGET ${name}::model)
+    message(FATAL_ERROR "midus_add_programs: write midus_add_model(${name} CONFIG config.json), then "
+                        "midus_add_programs(${name} [PROGRAMS ...] [FOLDER directory])")
+  endif()
+  # In the repository, or installed; MIDUS_PROGRAM_SOURCES names another folder.
+  set(sources "${MIDUS_PROGRAM_SOURCES}")
+  foreach(near ../examples ../../../share/midus/examples)
+    if(NOT sources AND EXISTS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}/common.hpp")
+      get_filename_component(sources "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}" ABSOLUTE)
+    endif()
+  endforeach()
+  if(NOT sources)
+    message(FATAL_ERROR "midus_add_programs: the sources of midus' programs are not installed; set "
+                        "MIDUS_PROGRAM_SOURCES to the folder examples/ of its repository")
+  endif()
+  find_package(CLI11 QUIET)
+  if(NOT CLI11_FOUND)
+    message(FATAL_ERROR "The programs of midus need CLI11: install libcli11-dev, or set CLI11_DIR")
+  endif()
+  if(NOT arg_PROGRAMS)
+    set(arg_PROGRAMS pretrain cpt evaluate sample logits)
+  endif()
+  if(NOT arg_FOLDER)
+    set(arg_FOLDER "${name}")
+  endif()
+  get_filename_component(folder "${arg_FOLDER}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_BINARY_DIR}")
+  foreach(program IN LISTS arg_PROGRAMS)
+    set(source "${sources}/${program}.cpp")
+    if(NOT EXISTS "${source}")
+      message(FATAL_ERROR "midus_add_programs: midus has no program \"${program}\" (${source})")
+    endif()
+    add_executable(${name}_${program} "${source}")
+    target_link_libraries(${name}_${program} PRIVATE ${name}::model CLI11::CLI11)
+    if(TARGET midus_settings)  # in midus' own build
+      target_link_libraries(${name}_${program} PRIVATE midus_settings)
+    endif()
+    set_target_properties(${name}_${program} PROPERTIES OUTPUT_NAME ${program} RUNTIME_OUTPUT_DIRECTORY "${folder}")
+  endforeach()
+endfunction()
