@@ -248,6 +248,23 @@ class LanguageModel {
     return out;
   }
 
+  /// Runs the stack over ids [B,T] and calls f(j, read) with the `MemoryRead` of every Memory block j: which
+  /// slots its heads retrieved, and their weights. What it views lives until f returns.
+  template <class F>
+  void memory_reads(View<const std::int32_t, 2> ids, F&& f)
+  requires(Config::Where::count > 0)
+  {
+    check_ids(ids);
+    const auto scope = device_->scope();
+    const Sequences<D> tokens = place(ids.extent(0), ids.extent(1), 0);
+    const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(*device_, ids.flat(), x);
+    if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
+    blocks_.forward(*device_, tokens, x, *saved_, 0, false);
+    for (std::size_t j = 0; j < Config::Where::count; ++j)
+      f(j, std::as_const(saved_->memory_blocks[j].memory.read));
+  }
+
  private:
   static void visit(auto& self, auto&& f) {
     const Path model = Path("model");

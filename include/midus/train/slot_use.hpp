@@ -1,0 +1,75 @@
+// How evenly the heads of Memory blocks use their slots: a memory whose slots are mostly unread is wasted.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "midus/train/batches.hpp"
+#include "midus/train/trainer.hpp"
+
+namespace midus {
+
+/// What one head of one Memory block read, summed over tokens: how often each slot was among the k retrieved,
+/// and with what weight.
+class HeadSlotUse {
+ public:
+  explicit HeadSlotUse(Index slots)
+      : reads_(static_cast<std::size_t>(slots)), weights_(static_cast<std::size_t>(slots)) {}
+
+  void add(Index slot, double weight) {
+    reads_[static_cast<std::size_t>(slot)] += 1;
+    weights_[static_cast<std::size_t>(slot)] += weight;
+  }
+
+  /// The share of slots that were retrieved at least once.
+  double used_share() const {
+    const auto used = std::ranges::count_if(reads_, [](Index reads) { return reads > 0; });
+    return static_cast<double>(used) / static_cast<double>(reads_.size());
+  }
+
+  /// KL(p ‖ uniform) in nats, where p is the share of all weight that went to each slot: 0 where all slots
+  /// are used alike, log(slots) where one has everything (arXiv 1907.05242, section 4.5).
+  double kl_to_uniform() const {
+    double total = 0, divergence = 0;
+    for (const double weight : weights_) total += weight;
+    if (total == 0) return 0;
+    for (const double weight : weights_) {
+      const double p = weight / total;
+      if (p > 0) divergence += p * std::log(p * static_cast<double>(weights_.size()));
+    }
+    return divergence;
+  }
+
+ private:
+  std::vector<Index> reads_;
+  std::vector<double> weights_;
+};
+
+/// Runs the model over a token file and returns the use of slots by block and head.
+template <class Model>
+requires(Model::Shape::Where::count > 0) std::vector<std::vector<HeadSlotUse>> slot_use(
+    Model& model, const EvaluationBatches& batches, Index rows = 16) {
+  constexpr Index slots = slots_of<Model::Shape::Inserted::MemoryConfig::keys>();
+  std::vector<std::vector<HeadSlotUse>> use(Model::Shape::Where::count);
+  rows = std::min(rows, batches.windows());
+  const Shape<2> shape{{rows, batches.length()}};
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(shape.size())), targets(ids.size());
+  for (Index batch = 0; batch < batches.batches(rows); ++batch) {
+    batches.fill(batch, {ids.data(), shape}, {targets.data(), shape});
+    model.memory_reads({ids.data(), shape}, [&](std::size_t block, const auto& read) {
+      const Index heads = read.slots.extent(1), top_k = read.slots.extent(2);
+      std::vector<HeadSlotUse>& of_heads = use[block];
+      of_heads.resize(static_cast<std::size_t>(heads), HeadSlotUse(slots));
+      for (Index token = 0; token < shape.size(); ++token) {
+        if (targets[static_cast<std::size_t>(token)] == ignored_target) continue;  // padding
+        for (Index head = 0; head < heads; ++head)
+          for (Index i = 0; i < top_k; ++i)
+            of_heads[static_cast<std::size_t>(head)].add(
+                read.slots(token, head, i), static_cast<double>(read.weights(token, head, i)));
+      }
+    });
+  }
+  return use;
+}
+
+}  // namespace midus
