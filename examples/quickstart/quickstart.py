@@ -1,0 +1,307 @@
+"""The quickstart: one base, several ways to go on with it, one report.
+
+Run it through examples/quickstart.sh, which installs and builds first. Every stage leaves its result in the
+folder --out and is skipped when that is there, so an interrupted run goes on with the same command.
+"""
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import report
+import text
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+TEXT_SEED = 1  # of the order of the texts' lines
+BASE_SEED = 1  # of the base's weights and of the order of its data
+BATCH, LENGTH = 16, 128
+BASE_STEPS, CPT_STEPS = 5000, 900
+DEFAULT_MINUTES = 9  # of training with these steps, on two cores
+BLOCKS = 2
+PROMPTS = ("And the LORD said unto ", "whale: ")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to go on with the base: what `upscale` makes of it, and what then trains."""
+
+    name: str
+    title: str
+    upscale: tuple = ()  # arguments of `upscale`; none: the base as it is
+    train: tuple = ("inserted",)
+    memory: bool = False
+    identity: bool = True  # starts with the base's logits
+
+
+VARIANTS = (
+    Variant("whole", "no up-scaling, all trained", train=("everything",)),
+    Variant("last_layers", "no up-scaling, last 2 layers", train=("model.layers.2.*", "model.layers.3.*")),
+    Variant("solar", "SOLAR, all trained", ("--policy", "solar", "--overlap", "1"), ("everything",),
+            identity=False),
+    Variant("llama_pro", "LLaMA-Pro, 2 blocks", ("--policy", "llama_pro", "--positions", "1,3")),
+    Variant("pkm", "PKM, 2 blocks", ("--policy", "pkm", "--positions", "1,3", "--num-keys", "64", "--top-k", "16",
+                                     "--memory-heads", "4", "--query-dim", "16", "--key-spread", "0.5"), memory=True),
+    Variant("midus", "MIDUS, 2 blocks", ("--policy", "midus", "--positions", "1,3", "--num-keys", "128", "--top-k",
+                                         "16", "--value-rank", "32", "--key-spread", "0.5"), memory=True),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One run of continued pre-training."""
+
+    variant: Variant
+    rate: float
+    rate_scales: dict
+    seed: int
+
+    @property
+    def name(self):
+        return f"{self.variant.name}/rate-{self.rate:g}-seed-{self.seed}"
+
+    def options(self):
+        scales = [f"--rate-scale={pattern}={scale:g}" for pattern, scale in self.rate_scales.items()]
+        return [f"--learning-rate={self.rate:g}", f"--seed={self.seed}", *scales]
+
+
+class Quickstart:
+    """The stages. `self.out` holds all that they make."""
+
+    def __init__(self, arguments):
+        self.out = Path(arguments.out).resolve()
+        self.rates = json.loads(Path(arguments.rates).read_text())
+        scale = arguments.minutes / DEFAULT_MINUTES
+        self.base_steps = max(10, round(BASE_STEPS * scale))
+        self.cpt_steps = max(10, round(CPT_STEPS * scale))
+        self.programs = {}
+        self.clock = Clock()
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.keep_settings()
+
+    def keep_settings(self):
+        """Refuses to mix the runs of two settings in one folder."""
+        settings = {"base_steps": self.base_steps, "cpt_steps": self.cpt_steps, "batch": BATCH, "length": LENGTH,
+                    "upscale": {variant.name: variant.upscale for variant in VARIANTS}}
+        path = self.out / "settings.json"
+        settings = json.loads(json.dumps(settings))
+        if path.exists() and json.loads(path.read_text()) != settings:
+            sys.exit(f"{path}: this folder was made with other settings; choose another --out, or remove it")
+        path.write_text(json.dumps(settings, indent=1) + "\n")
+
+    # --- stages
+
+    def prepare_data(self):
+        """Both texts as token files for training, validation and test."""
+        for name, write in (("wordnet", text.wordnet), ("bible", text.bible)):
+            if all(self.data(name, part).exists() for part in ("train", "validation", "test")):
+                continue
+            source = self.out / "data" / f"{name}.txt"
+            source.parent.mkdir(exist_ok=True)
+            write(source)
+            run(["prepare", "--bytes", source, "--split", "90,5,5", "--shuffle-lines", TEXT_SEED, "--force", "--out",
+                 source.with_suffix(".bin")])
+
+    def data(self, name, part):
+        return self.out / "data" / f"{name}.{part}.bin"
+
+    def build(self, directory):
+        """The folder with the programs for a model's shape, which are built if need be."""
+        shape = report.shape_of(directory)
+        if shape not in self.programs:
+            config = json.loads((directory / "config.json").read_text())
+            programs = ["cpt", "evaluate", "sample", "slot_use" if "midus" in config else "pretrain"]
+            command = ["bash", ROOT / "examples/build_for.sh", directory, "--only", ",".join(programs)]
+            show(command)
+            printed = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=True).stdout
+            self.programs[shape] = Path(printed.splitlines()[-1])
+        return self.programs[shape]
+
+    def pretrain(self):
+        """The base."""
+        programs = self.build(HERE / "base")
+        if not (self.base / "config.json").exists():
+            with self.clock.stage("pre-training the base", 240):
+                run([programs / "pretrain", HERE / "base", "--data", self.data("wordnet", "train"), "--out",
+                     self.base.parent, "--steps", self.base_steps, "--warmup", self.base_steps // 25,
+                     f"--learning-rate={self.rates['base']['learning_rate']:g}", f"--seed={BASE_SEED}",
+                     *self.run_options()])
+        self.evaluate(self.base, "test", self.base.parent / "test.json")
+
+    @property
+    def base(self):
+        return self.out / "base" / "final"
+
+    def run_options(self):
+        return ["--batch", BATCH, "--length", LENGTH, "--checkpoint-every", 500, "--keep-last", 1, "--resume"]
+
+    def model(self, variant, seed):
+        """The model that a variant starts from."""
+        if not variant.upscale:
+            return self.base
+        model = self.out / "models" / f"{variant.name}-seed-{seed}"
+        if not model.exists():
+            model.parent.mkdir(exist_ok=True)
+            printed = run(["upscale", self.base, model, *variant.upscale, "--seed", seed], keep=True)
+            model.with_suffix(".txt").write_text(printed)
+        return model
+
+    def continue_pretraining(self, setting, part):
+        """One run of a variant, and its evaluation on a part of both texts. Returns the run's folder."""
+        model = self.model(setting.variant, setting.seed)
+        folder = self.out / "runs" / setting.name
+        cpt = self.build(model) / "cpt"
+        if not (folder / "final" / "config.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with self.clock.stage(f"{setting.variant.title}, rate {setting.rate:g}, seed {setting.seed}", 45):
+                run([cpt, model, "--train", *setting.variant.train, "--data", self.data("bible", "train"), "--out", folder,
+                     "--steps", self.cpt_steps, "--warmup", self.cpt_steps // 20, *setting.options(),
+                     *self.run_options()])
+        self.evaluate(folder / "final", part, folder / f"{part}.json")
+        if not setting.variant.identity:
+            self.evaluate(model, part, folder / f"{part}_before.json")
+        return folder
+
+    def evaluate(self, model, part, path):
+        """Losses on a part of the new and the old domain's text, in nats per byte."""
+        if not path.exists():
+            run([self.build(model) / "evaluate", model, "--length", LENGTH, "--data", f"new={self.data('bible', part)}",
+                 f"old={self.data('wordnet', part)}", "--json", path])
+
+    def sample(self, model, folder):
+        """A few continuations."""
+        path = folder / "samples.json"
+        if not path.exists():
+            program = self.build(model) / "sample"
+            samples = [run([program, model, "--prompt", prompt, "--max-tokens", 160, "--temperature", 0.7, "--seed", 1],
+                           keep=True) for prompt in PROMPTS]
+            path.write_text(json.dumps(samples))
+
+    def slot_use(self, model, folder):
+        """How the heads of a memory use its slots, on the new domain's validation text."""
+        path = folder / "slot_use.json"
+        if not path.exists():
+            run([self.build(model) / "slot_use", model, "--data", self.data("bible", "validation"), "--json", path])
+
+    # --- what is run
+
+    def setting(self, variant, seed=1, rate=None):
+        chosen = self.rates["variants"][variant.name]
+        return Setting(variant, rate or chosen["learning_rate"], chosen.get("rate_scales", {}), seed)
+
+    def compare(self, seeds, frontier):
+        """Every variant at its committed rate, and with `frontier` at the grid's other rates."""
+        rates = sorted(self.rates["grid"]["learning_rate"]) if frontier else []
+        planned = [self.setting(variant, seed) for seed in range(1, seeds + 1) for variant in VARIANTS]
+        others = [self.setting(variant, 1, rate) for variant in VARIANTS for rate in rates]
+        others = [setting for setting in others if setting not in planned]
+        self.clock.plan((0 if self.base.exists() else 240) + 45 * (len(planned) + len(others)))
+        self.prepare_data()
+        self.pretrain()
+        self.sample(self.base, self.base.parent)
+        for setting in planned + others:
+            folder = self.continue_pretraining(setting, "test")
+            if setting.seed == 1 and setting in planned:
+                self.sample(folder / "final", folder)
+                if setting.variant.memory:
+                    self.slot_use(folder / "final", folder)
+        report.write(self, VARIANTS, planned, others, PROMPTS)
+
+    def tune(self):
+        """Searches every variant's rate on validation text, with one grid, and writes OUT/rates.json."""
+        grid = self.rates["grid"]["learning_rate"]
+        self.clock.plan((0 if self.base.exists() else 240) + 45 * len(VARIANTS) * len(grid))
+        self.prepare_data()
+        self.pretrain()
+        results, chosen = [], {}
+        for variant in VARIANTS:
+            scored = []
+            for rate in grid:
+                setting = self.setting(variant, 1, rate)
+                losses = report.losses(self.continue_pretraining(setting, "validation"), "validation")
+                scored.append((losses["new"], rate))
+                results.append({"variant": variant.name, "learning_rate": rate, **losses})
+            chosen[variant.name] = self.rates["variants"][variant.name] | {"learning_rate": min(scored)[1]}
+        tuned = self.rates | {"steps": self.cpt_steps, "variants": chosen, "results": results}
+        (self.out / "rates.json").write_text(json.dumps(tuned, indent=1) + "\n")
+        print(f"wrote {self.out / 'rates.json'}")
+
+
+class Clock:
+    """Says how far the whole has come. Stages have nominal seconds; the rest is expected to take as much longer
+    than its nominal time as what is done did."""
+
+    def __init__(self):
+        self.begin = time.monotonic()
+        self.planned = self.nominal = self.taken = 0
+
+    def plan(self, seconds):
+        self.planned = seconds
+
+    def stage(self, title, seconds):
+        return _Stage(self, title, seconds)
+
+    def left(self):
+        pace = self.taken / self.nominal if self.nominal else 1
+        return max(0, self.planned - self.nominal) * pace
+
+
+class _Stage:
+    def __init__(self, clock, title, seconds):
+        self.clock, self.title, self.seconds = clock, title, seconds
+
+    def __enter__(self):
+        passed = time.monotonic() - self.clock.begin
+        print(f"\n=== {self.title} ({passed / 60:.1f} min passed, about {self.clock.left() / 60:.1f} min of training left)",
+              flush=True)
+        self.begin = time.monotonic()
+
+    def __exit__(self, *error):
+        self.clock.taken += time.monotonic() - self.begin
+        self.clock.nominal += self.seconds
+
+
+def show(command):
+    print("$ " + shlex.join(map(str, command)), flush=True)
+
+
+def run(command, keep=False):
+    """Runs a program and shows its command line; with `keep` returns what it printed."""
+    show(command)
+    try:
+        done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE if keep else None, check=True)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{command[0]} ended with status {error.returncode}; the same command of the quickstart goes on from here")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command of the quickstart goes on from here")
+    if keep:
+        printed = done.stdout.decode("utf-8", errors="replace")
+        print(printed, end="" if printed.endswith("\n") else "\n", flush=True)
+        return printed
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="bash examples/quickstart.sh", description=__doc__)
+    parser.add_argument("--out", default="runs/quickstart", help="folder of all results (default %(default)s)")
+    parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES,
+                        help="scales the steps: minutes of training on two cores (default %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, help="repetitions with other seeds of data order and insertion")
+    parser.add_argument("--frontier", action="store_true", help="every variant at several rates")
+    parser.add_argument("--tune", action="store_true", help="search the rates on validation text (hours)")
+    parser.add_argument("--rates", default=HERE / "rates.json", help="the rates to use (default: the committed ones)")
+    arguments = parser.parse_args()
+    quickstart = Quickstart(arguments)
+    if arguments.tune:
+        quickstart.tune()
+    else:
+        quickstart.compare(arguments.seeds, arguments.frontier)
+
+
+if __name__ == "__main__":
+    main()

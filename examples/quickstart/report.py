@@ -1,0 +1,279 @@
+"""Table, plots and the HTML report of a quickstart's results.
+
+Reads only what the stages left in the folder: logs, evaluations, checkpoints' headers.
+"""
+
+import base64
+import html
+import json
+import math
+import statistics
+import struct
+import subprocess
+
+COLOURS = {"base": "#555555", "whole": "#d95f02", "last_layers": "#e6ab02", "solar": "#a6761d",
+           "llama_pro": "#1b9e77", "pkm": "#7570b3", "midus": "#e7298a"}
+
+
+# --- reading results
+
+def shape_of(directory):
+    """What of a config.json decides which program runs the model."""
+    config = json.loads((directory / "config.json").read_text())
+    keys = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "num_key_value_heads", "head_dim", "tie_word_embeddings", "midus")
+    return json.dumps([config.get(key) for key in keys])
+
+
+def losses(folder, part):
+    """Nats per byte of a model on a part of the new and of the old domain."""
+    return {name: result["loss"] for name, result in json.loads((folder / f"{part}.json").read_text()).items()}
+
+
+def parameters(path):
+    """How many numbers the tensors of a safetensors file hold."""
+    with open(path, "rb") as file:
+        size, = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+
+
+def trained_parameters(folder):
+    """Of a run: its optimizer has two moments for each."""
+    newest = max(folder.glob("step-*"))
+    return parameters(newest / "optimizer.safetensors") // 2
+
+
+def steps(folder):
+    with open(folder / "log.jsonl", encoding="utf-8") as log:
+        return [json.loads(line) for line in log]
+
+
+def collect(quickstart, variants, planned, others):
+    """All numbers of the report, as it is written to results.json."""
+    base = quickstart.base
+    before = losses(base.parent, "test")
+    base_steps = steps(base.parent)
+    results = {"base": {"losses": before, "parameters": parameters(base / "model.safetensors"),
+                        "steps": len(base_steps), **cost(base_steps)},
+               "variants": [], "others": []}
+    for variant in variants:
+        runs = [setting for setting in planned if setting.variant is variant]
+        folders = [quickstart.out / "runs" / setting.name for setting in runs]
+        after = [losses(folder, "test") for folder in folders]
+        logs = [steps(folder) for folder in folders]
+        results["variants"].append({
+            "name": variant.name, "title": variant.title, "learning_rate": runs[0].rate,
+            "rate_scales": runs[0].rate_scales, "seeds": [setting.seed for setting in runs],
+            "added": parameters(folders[0] / "final" / "model.safetensors") - results["base"]["parameters"],
+            "trained": trained_parameters(folders[0]), "steps": len(logs[0]), "losses": after,
+            "folders": [str(folder.relative_to(quickstart.out)) for folder in folders],
+            # Before: what was up-scaled by a policy that is the identity has the base's losses.
+            "before": before if variant.identity else losses(folders[0], "test_before"),
+            **cost(logs[0])})
+    for setting in others:
+        folder = quickstart.out / "runs" / setting.name
+        results["others"].append({"name": setting.variant.name, "learning_rate": setting.rate,
+                                  "losses": losses(folder, "test")})
+    return results
+
+
+def cost(log):
+    return {"tokens_per_s": statistics.median(step["tokens_per_s"] for step in log),
+            "peak_bytes": max(step["peak_bytes"] for step in log), "tokens": log[-1]["tokens"]}
+
+
+# --- the table
+
+def bits(nats):
+    return nats / math.log(2)
+
+
+def spread(values, form):
+    """A mean, with its standard deviation where there are several values."""
+    mean = statistics.mean(values)
+    return f"{mean:{form}}" + (f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else "")
+
+
+def table(results):
+    """Rows of text; the first is the head."""
+    rows = [["variant", "added", "trained", "rate", "new domain: perplexity", "bits per byte", "old domain: perplexity",
+             "bits per byte", "tokens/s", "peak memory"]]
+    base = results["base"]
+    before = base["losses"]
+    rows.append(["the base, before", "", f"{base['parameters']:,}", "", *evaluated([before], "new"),
+                 *evaluated([before], "old"), f"{base['tokens_per_s']:,.0f}", f"{base['peak_bytes'] / 2**20:.0f} MiB"])
+    for variant in results["variants"]:
+        old = None if variant["before"] == before else variant["before"]
+        rows.append([variant["title"], f"{variant['added']:,}", f"{variant['trained']:,}", f"{variant['learning_rate']:g}",
+                     *evaluated(variant["losses"], "new", old), *evaluated(variant["losses"], "old", old),
+                     f"{variant['tokens_per_s']:,.0f}", f"{variant['peak_bytes'] / 2**20:.0f} MiB"])
+    return rows
+
+
+def evaluated(losses_of_seeds, name, before=None):
+    """Perplexity per byte and bits per byte; where a variant does not start as the base, from where it came."""
+    values = [each[name] for each in losses_of_seeds]
+    start = (f"{math.exp(before[name]):.3f} → ", f"{bits(before[name]):.3f} → ") if before else ("", "")
+    return [start[0] + spread([math.exp(value) for value in values], ".3f"),
+            start[1] + spread([bits(value) for value in values], ".3f")]
+
+
+def markdown(rows):
+    lines = ["| " + " | ".join(rows[0]) + " |", "|---|" + "---:|" * (len(rows[0]) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows[1:]]) + "\n"
+
+
+# --- the plots
+
+def gnuplot(folder, name, commands, width=900, height=560):
+    """Draws NAME.svg and NAME.png."""
+    script = "\n".join([f"set terminal svg size {width},{height} font 'sans,14' background 'white'",
+                        f"set output '{name}.svg'", *commands,
+                        f"set terminal pngcairo size {width},{height} font 'sans,11'", f"set output '{name}.png'", "replot"])
+    (folder / f"{name}.gp").write_text(script + "\n", encoding="utf-8")
+    subprocess.run(["gnuplot", f"{name}.gp"], cwd=folder, check=True)
+
+
+def write_columns(path, rows):
+    path.write_text("".join(" ".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row) + "\n"
+                            for row in rows), encoding="utf-8")
+
+
+def smoothed(log, count=25):
+    """Means of `count` steps after one another: (step, bits per byte)."""
+    groups = [log[i:i + count] for i in range(0, len(log), count)]
+    return [(group[-1]["step"], bits(statistics.mean(step["loss"] for step in group))) for group in groups]
+
+
+def plot_losses(quickstart, results, folder):
+    base = smoothed(steps(quickstart.base.parent), 50)
+    write_columns(folder / "base_loss.tsv", base)
+    gnuplot(folder, "base_loss", ["set title 'Pre-training the base (WordNet glosses)'", "set xlabel 'step'",
+                                  "set ylabel 'bits per byte'", "set grid", f"set yrange [:{base[0][1]:.2f}]",
+                                  f"plot 'base_loss.tsv' with lines lw 2 lc rgb '{COLOURS['base']}' notitle"])
+    curves, last = [], []
+    for variant in results["variants"]:
+        curve = smoothed(steps(quickstart.out / variant["folders"][0]))
+        write_columns(folder / f"{variant['name']}_loss.tsv", curve)
+        last += [curve[len(curve) // 10][1], curve[-1][1]]
+        curves.append(f"'{variant['name']}_loss.tsv' with lines lw 2 lc rgb '{COLOURS[variant['name']]}' "
+                      f"title \"{variant['title']}\"")
+    gnuplot(folder, "cpt_loss", ["set title 'Continued pre-training (King James Bible), every byte seen for the first time'",
+                                 "set xlabel 'step'", "set ylabel 'bits per byte'", "set grid", "set key top right",
+                                 f"set yrange [{min(last) * 0.98:.3f}:{max(last) * 1.06:.3f}]", "plot " + ", ".join(curves)])
+
+
+def plot_frontier(results, folder):
+    """Old domain against new domain, both in bits per byte: down and left is better."""
+    before = results["base"]["losses"]
+    plots = []
+    for variant in results["variants"]:
+        name = variant["name"]
+        points = [(variant["learning_rate"], statistics.mean(each["old"] for each in variant["losses"]),
+                   statistics.mean(each["new"] for each in variant["losses"]))]
+        points += [(other["learning_rate"], other["losses"]["old"], other["losses"]["new"])
+                   for other in results["others"] if other["name"] == name]
+        line = [(bits(old), bits(new), rate) for rate, old, new in sorted(points)]
+        write_columns(folder / f"{name}_frontier.tsv", line)
+        write_columns(folder / f"{name}_chosen.tsv", [(bits(points[0][1]), bits(points[0][2]))])
+        colour = f"lc rgb '{COLOURS[name]}'"
+        if len(points) > 1:
+            plots.append(f"'{name}_frontier.tsv' with linespoints lw 1.5 pt 6 ps 0.6 {colour} notitle")
+        plots.append(f"'{name}_chosen.tsv' with points pt 7 ps 1.6 {colour} title \"{variant['title']}\"")
+    gnuplot(folder, "frontier", ["set title 'Learning the new domain against forgetting the old one (test text; down and left is better)'",
+                                 "set xlabel 'old domain (WordNet glosses), bits per byte'",
+                                 "set ylabel 'new domain (King James Bible), bits per byte'", "set grid", "set key top right",
+                                 f"set arrow from {bits(before['old']):.5f}, graph 0 to {bits(before['old']):.5f}, graph 1 nohead dt 2 lc rgb '#555555'",
+                                 f"set label ' the base before: new {bits(before['new']):.3f}' at {bits(before['old']):.5f}, graph 0.04 tc rgb '#555555'",
+                                 "set offsets graph 0.05, graph 0.05, graph 0.08, graph 0.08", "plot " + ", ".join(plots)])
+
+
+def plot_slot_use(uses, folder):
+    """Shares of used slots and the KL divergence to uniform use, per block and head."""
+    rows, names = [], []
+    for name, use in uses.items():
+        names.append(name)
+        for block in use["blocks"]:
+            for head, (share, divergence) in enumerate(zip(block["used_share"], block["kl_to_uniform"])):
+                rows.append((f"\"{name} {block['block']}.{head}\"", float(share), float(divergence)))
+    write_columns(folder / "slot_use.tsv", rows)
+    gnuplot(folder, "slot_use", ["set title 'Use of the memory slots by each block.head, on the new domain'", "set style fill solid 0.8",
+                                 "set boxwidth 0.4", "set xtics rotate by -45", "set ylabel 'share of slots that are ever read'",
+                                 "set yrange [0:1]", "set y2label 'KL to uniform use, nats'", "set y2tics", "set y2range [0:*]",
+                                 "set ytics nomirror", "set grid y", "set key outside top center horizontal",
+                                 f"plot 'slot_use.tsv' using 0:2:xtic(1) with boxes lc rgb '{COLOURS['midus']}' title 'share used', "
+                                 f"'slot_use.tsv' using ($0+0.2):3 axes x1y2 with points pt 7 ps 1 lc rgb '{COLOURS['pkm']}' title 'KL to uniform'"])
+
+
+# --- the report
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1150px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;font-size:13px}td,th{border-bottom:1px solid #ddd;padding:4px 8px;text-align:right}
+td:first-child,th:first-child{text-align:left}th{background:#f4f4f4}pre{background:#f6f6f6;padding:8px;white-space:pre-wrap}
+figure{margin:1.5em 0}figure svg{max-width:100%;height:auto}"""
+
+
+def svg(folder, name):
+    """A picture that the page holds in itself."""
+    data = base64.b64encode((folder / f"{name}.svg").read_bytes()).decode()
+    return f'<figure><img alt="{name}" style="max-width:100%" src="data:image/svg+xml;base64,{data}"></figure>'
+
+
+def html_table(rows):
+    cells = lambda tag, row: "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+    return "<table>" + cells("th", rows[0]) + "".join(cells("td", row) for row in rows[1:]) + "</table>"
+
+
+def write_html(quickstart, results, rows, samples, uses, prompts, folder):
+    base = results["base"]
+    tokens = results["variants"][0]["tokens"]
+    parts = ["<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>midus quickstart</title>",
+             f"<style>{STYLE}</style></head><body><h1>midus: the quickstart's results</h1>",
+             f"<p>A base of {base['parameters']:,} parameters (bytes) saw {base['tokens']:,} bytes of WordNet's glosses (old "
+             f"domain). Every variant then saw the same {tokens:,} bytes of the King James Bible (new domain), batch by batch. "
+             "Perplexity and bits are per byte, on test text that nothing was trained or chosen on.</p>",
+             html_table(rows),
+             f"<p>{seeds_note(results)} MIDUS, PKM and LLaMA-Pro start with the base's logits; SOLAR does not (before → after). "
+             "tokens/s and memory are those of continued pre-training.</p>",
+             "<h2>Learning against forgetting</h2>", svg(folder, "frontier"), "<h2>Loss curves</h2>",
+             svg(folder, "cpt_loss"), svg(folder, "base_loss")]
+    if uses:
+        parts += ["<h2>Slot use</h2>", svg(folder, "slot_use")]
+    parts.append("<h2>Continuations</h2>")
+    for i, prompt in enumerate(prompts):
+        parts.append(f"<h3>“{html.escape(prompt)}”</h3>")
+        parts += [f"<p>{html.escape(title)}</p><pre>{html.escape(texts[i])}</pre>" for title, texts in samples.items()]
+    checks = {path.stem: path.read_text() for path in sorted((quickstart.out / "models").glob("*.txt"))}
+    parts.append("<h2>What upscale printed</h2>")
+    parts += [f"<p>{html.escape(name)}</p><pre>{html.escape(printed)}</pre>" for name, printed in checks.items()]
+    (folder / "report.html").write_text("\n".join(parts) + "</body></html>\n", encoding="utf-8")
+
+
+def seeds_note(results):
+    count = len(results["variants"][0]["seeds"])
+    if count == 1:
+        return "One seed: differences of a few thousandths mean nothing."
+    return f"Mean ± standard deviation over {count} seeds of insertion and data order, one base."
+
+
+def write(quickstart, variants, planned, others, prompts):
+    """The whole report, in OUT/report."""
+    folder = quickstart.out / "report"
+    folder.mkdir(exist_ok=True)
+    results = collect(quickstart, variants, planned, others)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    rows = table(results)
+    (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+    plot_losses(quickstart, results, folder)
+    plot_frontier(results, folder)
+    first = {variant["title"]: quickstart.out / variant["folders"][0] for variant in results["variants"]}
+    uses = {title.split(",")[0]: json.loads((path / "slot_use.json").read_text())
+            for title, path in first.items() if (path / "slot_use.json").exists()}
+    if uses:
+        plot_slot_use(uses, folder)
+    samples = {title: json.loads((path / "samples.json").read_text())
+               for title, path in {"the base": quickstart.base.parent, **first}.items()}
+    write_html(quickstart, results, rows, samples, uses, prompts, folder)
+    print("\n" + markdown(rows))
+    print(f"report: {folder / 'report.html'}")
