@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -133,6 +134,7 @@ class LanguageModel {
     find_lowest();
   }
   void train(const std::string& wanted) { train(std::vector<std::string>{wanted}); }
+  void train(std::initializer_list<std::string> wanted) { train(std::vector<std::string>(wanted)); }
 
   /// Stores the frozen parameters that the pattern names as bfloat16.
   void store_as_bfloat16(std::string_view pattern = "*") {

@@ -1,0 +1,121 @@
+// Choosing the next token.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "midus/core/error.hpp"
+#include "midus/core/random.hpp"
+#include "midus/core/view.hpp"
+
+namespace midus {
+
+/// How the next token is drawn: probabilities at `temperature`, of those the `top_k` largest, and of those,
+/// summing to 1 again, the smallest set that reaches `top_p`. Among equals the lower id comes first.
+struct SamplingOptions {
+  double temperature = 1;  ///< 0: always the most probable token
+  Index top_k = 0;         ///< 0: all
+  double top_p = 1;        ///< 1: all; at least one token is kept
+};
+
+/// A token and its probability.
+struct Candidate {
+  std::int32_t id;
+  double probability;
+};
+
+/// Draws tokens from logits. Every draw depends on the seed and its number alone.
+class Sampler {
+ public:
+  /// Throws `Error` that names the option where a number has no meaning.
+  explicit Sampler(const SamplingOptions& options = {}, std::uint64_t seed = 0)
+      : options_(options), random_(seed, "sampling") {
+    // Written so that NaN, for which every comparison is false, is refused too.
+    if (!(options.temperature >= 0 && options.temperature <= std::numeric_limits<double>::max()))
+      fail("temperature must be a finite number of at least 0, found ", options.temperature);
+    if (!(options.top_p >= 0 && options.top_p <= 1))
+      fail("top-p must be a number from 0 to 1, found ", options.top_p);
+    if (options.top_k < 0) fail("top-k must be at least 0 (0: all tokens), found ", options.top_k);
+  }
+
+  /// What may be drawn, the most probable first; the probabilities sum to 1. A logit of minus infinity rules
+  /// its token out. Throws `Error` on a logit that is NaN or plus infinity, and where none is finite.
+  template <class S>
+  const std::vector<Candidate>& candidates(View<const S, 1> logits) {
+    const auto largest = static_cast<double>(logits(greedy(logits)));
+    candidates_.clear();
+    if (options_.temperature == 0) {
+      candidates_.push_back({greedy(logits), 1});
+      return candidates_;
+    }
+    for (Index i = 0; i < logits.size(); ++i) {
+      // The largest is subtracted before the division, so that no temperature is too small.
+      const double p = std::exp((static_cast<double>(logits(i)) - largest) / options_.temperature);
+      if (p > 0) candidates_.push_back({static_cast<std::int32_t>(i), p});
+    }
+    const auto before = [](const Candidate& a, const Candidate& b) {
+      return a.probability > b.probability || (a.probability == b.probability && a.id < b.id);
+    };
+    const auto count = static_cast<Index>(candidates_.size());
+    const Index kept = options_.top_k == 0 ? count : std::min(options_.top_k, count);
+    std::partial_sort(candidates_.begin(), candidates_.begin() + kept, candidates_.end(), before);
+    candidates_.resize(static_cast<std::size_t>(kept));
+    normalise();
+    if (options_.top_p < 1) {
+      // Logits carry rounding, so a sum this close to p has reached it.
+      constexpr double slack = 1e-6;
+      double sum = 0;
+      std::size_t size = 0;
+      do sum += candidates_[size++].probability;
+      while (size < candidates_.size() && sum < options_.top_p - slack);
+      candidates_.resize(size);
+      normalise();
+    }
+    return candidates_;
+  }
+
+  /// The next token.
+  template <class S>
+  std::int32_t operator()(View<const S, 1> logits) {
+    const std::vector<Candidate>& all = candidates(logits);
+    const double place = random_.uniform(drawn_++);
+    double sum = 0;
+    for (const Candidate& candidate : all)
+      if ((sum += candidate.probability) > place) return candidate.id;
+    return all.back().id;  // the sum is 1 but for rounding
+  }
+
+ private:
+  /// The lowest id of the largest logit.
+  template <class S>
+  static std::int32_t greedy(View<const S, 1> logits) {
+    Index best = 0;
+    for (Index i = 0; i < logits.size(); ++i) {
+      const S logit = logits(i);
+      if (std::isnan(logit) || logit == std::numeric_limits<S>::infinity())
+        fail("the logit of token ", i, " is ", static_cast<double>(logit),
+             "; the model's weights or activations are not finite");
+      if (logit > logits(best)) best = i;
+    }
+    if (std::isinf(logits(best)))
+      fail("all ", logits.size(), " logits are minus infinity: no token is possible");
+    return static_cast<std::int32_t>(best);
+  }
+
+  void normalise() {
+    double sum = 0;
+    for (const Candidate& candidate : candidates_) sum += candidate.probability;
+    for (Candidate& candidate : candidates_) candidate.probability /= sum;
+  }
+
+  SamplingOptions options_;
+  Random random_;
+  Index drawn_ = 0;
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace midus

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Runs the tests of midus on a Debian 12 machine: installs what is missing, builds in Release for this machine's
+# processor, runs every test, and compares the programs with PyTorch. Ends with a table of seconds per part and
+# ctest's own summary.
+#
+#   bash test/run.sh [--no-torch] [--build DIR]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+torch=yes
+build=build/test
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --no-torch) torch=no ;;
+    --build) build=$2; shift ;;
+    -h|--help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    *) echo "test/run.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+parts=()
+part() {  # part NAME COMMAND...: runs a command and notes its seconds
+  local name=$1 begin=$SECONDS
+  shift
+  echo "== $name"
+  "$@"
+  parts+=("$(printf '%6d s  %s' $((SECONDS - begin)) "$name")")
+}
+
+part "install packages" bash scripts/install_packages.sh g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev \
+  libcli11-dev catch2 python3 python3-venv
+if [ "$torch" = yes ]; then
+  part "install PyTorch" sh test/torch/install.sh
+  MIDUS_TORCH_PYTHON=$(sh test/torch/install.sh | tail -n 1)
+  export MIDUS_TORCH_PYTHON
+fi
+part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_WERROR=ON -DMIDUS_TESTS=ON \
+  -DMIDUS_TORCH_PYTHON="${MIDUS_TORCH_PYTHON:-}"
+part "build" cmake --build "$build" -j "$(nproc)"
+part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log"
+
+echo
+echo "Seconds per part:"
+printf '%s\n' "${parts[@]}"
+grep -E 'tests passed|tests failed|Total Test time' "$build/ctest.log"

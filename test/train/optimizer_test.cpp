@@ -1,0 +1,159 @@
+#include "midus/train/optimizer.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "support/catch.hpp"
+#include "support/small_models.hpp"
+#include "support/table_models.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+// Losses, gradient norms and the rates of 20 steps as PyTorch made them in double: everything at once.
+TEMPLATE_TEST_CASE("20 AdamW steps have PyTorch's losses and gradient norms", "", BaseTable, HiveTable,
+                   DenseTable, PkmTable) {
+  using Config = typename TestType::Config;
+  const auto directory = table_directory(TestType::name);
+  const Json curve = read_json_file(directory / "curve.json");
+  const Json& settings = curve["settings"];
+  Cpu<double> device(2);
+  auto model = load<Config>(directory, device);
+  model.train(curve["train"] == "all" ? everything : curve["train"].template get<std::string>());
+
+  AdamW adamw{.learning_rate = settings["learning_rate"],
+              .beta1 = settings["beta1"],
+              .beta2 = settings["beta2"],
+              .epsilon = settings["epsilon"],
+              .weight_decay = settings["weight_decay"],
+              .clip = settings["clip_norm"]};
+  if (Config::Where::count > 0) {
+    ParameterGroup values{.rate_scale = settings["values_rate_scale"]};
+    if (settings["values_clip_norm"].is_number()) values.clip = settings["values_clip_norm"];
+    adamw.groups.emplace_back("*.memory.values", values);
+  }
+  Optimizer optimizer(model, adamw);
+  for (std::size_t step = 0; step < curve["steps"].size(); ++step) {
+    const Json& expected = curve["steps"][step];
+    const IdTable ids(curve["batches"][step]["ids"]), targets(curve["batches"][step]["targets"]);
+    const Batch batch{ids.view(), targets.view()};
+    model.zero_gradients();
+    const LossSum loss =
+        model.loss_and_gradients(batch, 1 / static_cast<double>(counted_targets(targets.view())));
+    const double norm = optimizer.norm();
+    INFO(TestType::name << " step " << step + 1);
+    CHECK(loss.mean() == Approx(expected["loss"].template get<double>()).epsilon(1e-10));
+    CHECK(norm == Approx(expected["grad_norm"].template get<double>()).epsilon(1e-9));
+    optimizer.update(expected["learning_rate"], static_cast<Index>(step) + 1);
+  }
+}
+
+namespace {
+
+using Model = LanguageModel<SmallHive, Cpu<double>>;
+
+/// Sets every trained gradient to zero but those of one tensor.
+void set_gradient(Model& model, const std::string& name, std::initializer_list<double> values) {
+  model.zero_gradients();
+  model.visit([&](const Path& path, auto& parameter) {
+    if (path.str() == name) std::copy(values.begin(), values.end(), parameter.grad.data());
+  });
+}
+
+std::vector<double> values_of(Model& model, const std::string& name) {
+  std::vector<double> values;
+  model.visit([&](const Path& path, auto& parameter) {
+    if (path.str() == name)
+      values.assign(parameter.master.data(), parameter.master.data() + parameter.master.size());
+  });
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("decay moves what trains and is no norm and no memory value, and nothing that is frozen") {
+  Cpu<double> device(1);
+  Model model(device);
+  randomise(model);
+  const std::string down = "model.layers.0.mlp.down_proj.weight",
+                    norm = "model.layers.0.input_layernorm.weight",
+                    values = "model.memory_blocks.0.memory.values",
+                    frozen = "model.layers.1.mlp.up_proj.weight";
+  model.train({"model.layers.0.*", "model.memory_blocks.0.*"});
+  Optimizer optimizer(model, {.learning_rate = 0.1, .weight_decay = 0.1});
+  const auto before_down = values_of(model, down), before_norm = values_of(model, norm),
+             before_values = values_of(model, values), before_frozen = values_of(model, frozen);
+  for (Index step = 1; step <= 10; ++step) {
+    model.zero_gradients();
+    optimizer.norm();
+    optimizer.update(0.1, step);
+  }
+  for (std::size_t i = 0; i < before_down.size(); ++i)
+    CHECK(values_of(model, down)[i] == Approx(before_down[i] * 0.9043820750088044).epsilon(1e-12));
+  CHECK(values_of(model, norm) == before_norm);
+  CHECK(values_of(model, values) == before_values);
+  CHECK(values_of(model, frozen) == before_frozen);
+  CHECK(optimizer.size() < 2000);
+}
+
+TEST_CASE("a row keeps moving after its last gradient, as dense AdamW has it") {
+  Cpu<double> device(1);
+  Model model(device);
+  const std::string name = "model.memory_blocks.0.memory.values";
+  model.train(name);
+  model.visit([&](const Path& path, auto& parameter) {
+    if (path.str() == name) parameter.master.data()[0] = 1;
+  });
+  Optimizer optimizer(model, {.learning_rate = 0.1, .clip = 0, .groups = {{"*.values", {.decay = 0.1}}}});
+  const double expected[] = {0.8900000020, 0.8132352292, 0.7519649101};
+  for (Index step = 1; step <= 3; ++step) {
+    set_gradient(model, name, {step == 1 ? 0.5 : 0.0});
+    optimizer.norm();
+    optimizer.update(0.1, step);
+    CHECK(values_of(model, name)[0] == Approx(expected[step - 1]).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("clipping sees what is trained, groups with a clip of their own apart") {
+  Cpu<double> device(1);
+  const std::string weight = "model.layers.0.mlp.up_proj.weight",
+                    values = "model.memory_blocks.0.memory.values";
+  // The moment after one step shows the clipped gradient: exp_avg = (1 - beta1) · g · coefficient.
+  const auto clipped = [&](double clip, double own, double wanted_norm) {
+    Model model(device);
+    randomise(model);
+    model.train({weight, values});
+    AdamW adamw{.beta1 = 0.5, .clip = clip};
+    if (own >= 0) adamw.groups = {{"*.memory.values", {.clip = own}}};
+    Optimizer optimizer(model, adamw);
+    set_gradient(model, weight, {3, 4});
+    model.visit([&](const Path& path, auto& parameter) {
+      if (path.str() == values) parameter.grad.data()[0] = 12;
+    });
+    CHECK(optimizer.norm() == Approx(wanted_norm));
+    optimizer.update(0, 1);
+    std::pair<double, double> found;
+    optimizer.visit([&](const std::string& name, const auto& m, const auto&) {
+      (name == weight ? found.first : found.second) = m(0) / 0.5;
+    });
+    return found;
+  };
+  CHECK(clipped(1, -1, 13).first == Approx(3.0 / 13));
+  CHECK(clipped(1, 2, 13).first == Approx(0.6));
+  CHECK(clipped(1, 2, 13).second == Approx(2));
+  CHECK(clipped(0, -1, 13).first == 3);  // 0: no clipping
+  CHECK(clipped(1000, -1, 13).first == 3);
+  CHECK(clipped(std::numeric_limits<double>::infinity(), -1, 13).first == 3);
+
+  Model model(device);
+  model.train({weight});
+  CHECK_THROWS_WITH(Optimizer(model, {.clip = std::numeric_limits<double>::quiet_NaN()}),
+                    Catch::Contains("clip must be in"));
+  CHECK_THROWS_WITH(Optimizer(model, {.groups = {{"*.values", {}}}}),
+                    Catch::Contains("no trained parameter"));
+  Optimizer optimizer(model, {});
+  set_gradient(model, weight, {1, std::numeric_limits<double>::quiet_NaN()});
+  CHECK_THROWS_WITH(optimizer.norm(), Catch::Contains(weight));
+  Model untrained(device);
+  CHECK_THROWS_WITH(Optimizer(untrained, {}), Catch::Contains("nothing to train"));
+}
