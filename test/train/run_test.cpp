@@ -1,0 +1,173 @@
+// Runs: exact resume from any step, logs, which checkpoints are kept, and what a continuation must not
+// change.
+#include "midus/train/run.hpp"
+
+#include "midus/midus.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/small_models.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+using Config = SmallHive;
+using Model = LanguageModel<Config, Cpu<float>>;
+
+struct Settings {
+  AdamW adamw{.learning_rate = 0.01, .groups = {{"*.memory.values", {.rate_scale = 20, .clip = 0.5}}}};
+  TrainOptions train{.batch = 2, .length = 8, .accumulate = 2, .steps = 12, .schedule = {.warmup = 3}};
+  Index checkpoint_every = 1, keep_last = 100, keep_every = 0, evaluate_every = 4;
+  std::string trained = everything;
+};
+
+std::vector<DataSource> data_in(const std::filesystem::path& directory, std::int32_t extra = 0) {
+  std::vector<DataSource> sources;
+  for (const char* name : {"a.bin", "b.bin"}) {
+    TokenWriter writer(directory / name, {.vocabulary = Config::vocab_size});
+    const Random random(5, name);
+    std::vector<std::int32_t> ids;
+    for (Index i = 0; i < 90; ++i)
+      ids.push_back((static_cast<std::int32_t>(random.below(i, Config::vocab_size)) + extra) %
+                    Config::vocab_size);
+    writer.append(ids);
+    writer.commit();
+    sources.emplace_back(TokenFile(directory / name), name[0] == 'a' ? 1 : 3);
+  }
+  return sources;
+}
+
+/// Starts a run of `steps` steps in all, or goes on with the one in `run` from `checkpoint`.
+int train(const std::filesystem::path& run, const std::filesystem::path& files, const Settings& settings,
+          const std::optional<std::filesystem::path>& checkpoint = std::nullopt, int threads = 2) {
+  Cpu<float> device(threads);
+  auto model = checkpoint ? load<Config>(*checkpoint, device) : Model(device);
+  if (!checkpoint) randomise(model);
+  model.train(settings.trained);
+  Trainer trainer(model, settings.adamw, data_in(files), settings.train);
+  RunOptions options{.directory = run,
+                     .evaluate_every = settings.evaluate_every,
+                     .checkpoint_every = settings.checkpoint_every,
+                     .keep_last = settings.keep_last,
+                     .keep_every = settings.keep_every};
+  options.evaluations.emplace_back("validation", EvaluationBatches(TokenFile(files / "b.bin"), 8));
+  return Run(trainer, options)(checkpoint);
+}
+
+/// The log without the measured fields.
+std::vector<std::tuple<Index, double, double, double, Index>> promised(const std::filesystem::path& run) {
+  std::vector<std::tuple<Index, double, double, double, Index>> lines;
+  for (const StepRecord& r : read_step_log(run / "log.jsonl"))
+    lines.emplace_back(r.step, r.loss, r.learning_rate, r.grad_norm, r.tokens);
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("a run resumed from any step ends with the bits of the uninterrupted one") {
+  TemporaryDirectory directory;
+  const Settings settings;
+  CHECK(train(directory / "whole", directory.path(), settings) == 0);
+  const auto expected_log = promised(directory / "whole");
+  const auto expected_evaluations = file_bytes(directory / "whole" / "evaluations.jsonl");
+  const auto expected = file_bytes(directory / "whole" / "final" / "model.safetensors");
+  const auto moments = file_bytes(directory / "whole" / "step-00000012" / "optimizer.safetensors");
+  CHECK(expected_log.size() == 12);
+
+  for (const auto& [step, checkpoint] : training_checkpoints(directory / "whole")) {
+    const auto run = directory / ("from-" + std::to_string(step));
+    std::filesystem::create_directory(run);
+    for (const char* log : {"log.jsonl", "evaluations.jsonl"})  // longer than the checkpoint: it is cut
+      std::filesystem::copy_file(directory / "whole" / log, run / log);
+    CHECK(train(run, directory.path(), settings, checkpoint, step % 2 == 0 ? 1 : 3) == 0);
+    INFO("from step " << step);
+    CHECK(file_bytes(run / "final" / "model.safetensors") == expected);
+    CHECK(promised(run) == expected_log);
+    CHECK(file_bytes(run / "evaluations.jsonl") == expected_evaluations);
+    if (step < 12) CHECK(file_bytes(run / "step-00000012" / "optimizer.safetensors") == moments);
+  }
+}
+
+TEST_CASE("the last n, every m-th and the best checkpoint are kept") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.keep_last = 2, settings.keep_every = 5, settings.evaluate_every = 0;
+  train(directory / "run", directory.path(), settings);
+  std::vector<Index> steps;
+  for (const auto& [step, path] : training_checkpoints(directory / "run")) steps.push_back(step);
+  CHECK(steps == std::vector<Index>{5, 10, 11, 12});
+  CHECK(std::filesystem::exists(directory / "run" / "log.csv"));
+
+  settings.evaluate_every = 1, settings.keep_last = 1, settings.keep_every = 0;
+  train(directory / "best", directory.path(), settings);
+  double best = 1e9;
+  Index best_step = 0;
+  std::ifstream lines(directory / "best" / "evaluations.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = parse_json(line, "evaluations");
+    if (json["loss"] < best) best = json["loss"], best_step = json["step"];
+  }
+  if (best_step > 0) {
+    const Json trainer = read_json_file(directory / "best" / "best" / "trainer.json");
+    CHECK(trainer["step"] == best_step);
+  }
+}
+
+TEST_CASE("a continuation that differs is refused, and says in what") {
+  TemporaryDirectory directory;
+  const Settings settings;
+  train(directory / "run", directory.path(), settings);
+  const auto checkpoint = directory / "run" / "step-00000006";
+  const auto refuses = [&](const Settings& other, const char* what) {
+    CHECK_THROWS_WITH(train(directory / "run", directory.path(), other, checkpoint), Catch::Contains(what));
+  };
+  Settings other = settings;
+  other.train.steps = 40;
+  refuses(other, "steps 12");
+  other = settings, other.train.seed = 9;
+  refuses(other, "seed");
+  other = settings, other.adamw.groups[0].second.rate_scale = 2;
+  refuses(other, "groups");
+  other = settings, other.trained = "model.layers.*", other.adamw.groups.clear();
+  refuses(other, "groups");
+  other = settings, other.train.schedule.warmup = 2;
+  refuses(other, "warmup");
+  other = settings, other.adamw.clip = 2;
+  refuses(other, "clip");
+
+  Cpu<float> device(1);
+  auto model = load<Config>(checkpoint, device);
+  model.train(everything);
+  Trainer trainer(model, settings.adamw, data_in(directory.path(), 1), settings.train);
+  CHECK_THROWS_WITH(restore_checkpoint(trainer, checkpoint), Catch::Contains("SHA-256"));
+  put_file(checkpoint / "trainer.json", "{\"version\": 2}");
+  CHECK_THROWS_WITH(restore_checkpoint(trainer, checkpoint), Catch::Contains("expected version 1"));
+  put_file(checkpoint / "trainer.json", "{\"version\": 1}");
+  CHECK_THROWS_WITH(restore_checkpoint(trainer, checkpoint),
+                    Catch::Contains("not what a training checkpoint"));
+}
+
+TEST_CASE("resuming a finished run does nothing") {
+  TemporaryDirectory directory;
+  const Settings settings;
+  train(directory / "run", directory.path(), settings);
+  const auto before = file_bytes(directory / "run" / "log.jsonl");
+  CHECK(train(directory / "run", directory.path(), settings, newest_checkpoint(directory / "run")) == 0);
+  CHECK(file_bytes(directory / "run" / "log.jsonl") == before);
+}
+
+TEST_CASE("a checkpoint is a model directory, and what a crash left behind is none") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.trained = "model.memory_blocks.*";
+  train(directory / "run", directory.path(), settings);
+  std::filesystem::create_directory(directory / "run" / "step-00000099.tmp");
+  std::filesystem::create_directory(directory / "run" / "step-00000098");
+  CHECK(newest_checkpoint(directory / "run")->filename() == "step-00000012");
+  const SafetensorsFile moments(directory / "run" / "step-00000012" / "optimizer.safetensors");
+  for (const auto& [name, tensor] : moments.tensors())  // of what trains, nothing else
+    CHECK(name.find(".memory_blocks.") != name.npos);
+  Cpu<double> device(1);
+  load<Config>(directory / "run" / "step-00000012", device);
+}
