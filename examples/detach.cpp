@@ -1,0 +1,43 @@
+// Takes the Memory blocks out of a model.
+//
+//     detach llama-midus/ llama/
+//
+// Where only Memory blocks were trained, what is left is the base, byte for byte.
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include "midus/upscale/expand_files.hpp"
+
+namespace mi = midus;
+
+int main(int argc, char* argv[]) {
+  std::filesystem::path model, out;
+  bool force = false;
+  CLI::App app(
+      "Writes MODEL without its Memory blocks to OUT. All other tensors are copied bit for bit: the "
+      "base model, where it was not trained since; layers that llama_pro inserted stay.",
+      "detach");
+  app.add_option("MODEL", model, "the directory of a model with Memory blocks")->required();
+  app.add_option("OUT", out, "the directory to write; it appears when it is complete")->required();
+  app.add_flag("--force", force, "replace the model at OUT");
+  CLI11_PARSE(app, argc, argv);
+
+  try {
+    mi::check_target(model, out, force);
+    const mi::ModelOnDisk deeper(model);
+    for (const std::string& warning : deeper.warnings) std::cerr << "warning: " << warning << "\n";
+    const std::size_t blocks = deeper.config.memory ? deeper.config.memory->positions.size() : 0;
+    mi::AtomicDirectory directory(out, force);
+    mi::write_detached(deeper, directory.path());
+    directory.commit();
+    std::cout << "wrote " << out.string() << " without " << blocks
+              << (blocks == 1 ? " Memory block\n" : " Memory blocks\n");
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "detach: " << error.what() << "\n";
+    return 1;
+  }
+}

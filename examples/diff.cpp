@@ -1,0 +1,83 @@
+// Says what differs between two models on disk.
+//
+//     diff llama/ llama-midus/                         what was inserted
+//     diff run/step-00000000 run/final --only 'model.layers.*'    whether frozen layers stayed what they were
+//
+// Like diff(1): status 0 where nothing differs, 1 where something does, 2 where a model cannot be read.
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "midus/io/llama_config_reader.hpp"
+#include "midus/upscale/compare_files.hpp"
+
+namespace mi = midus;
+namespace fs = std::filesystem;
+
+namespace {
+
+void print(const mi::TensorDifference& difference) {
+  std::cout << "differs: " << difference.name << ": ";
+  if (difference.left != difference.right) std::cout << difference.left << " / " << difference.right << "; ";
+  if (!difference.differing)
+    std::cout << "not compared by value\n";
+  else if (*difference.differing == 0)
+    std::cout << "equal as numbers, in other bytes\n";
+  else
+    std::cout << *difference.differing << " of " << difference.elements << " elements, by up to "
+              << difference.largest << "\n";
+}
+
+/// Status 0 or 1.
+int compare(const fs::path& left, const fs::path& right, const std::vector<std::string>& only) {
+  const std::vector<std::string> keys = only.empty()
+                                            ? mi::differing_keys(mi::read_json_file(left / "config.json"),
+                                                                 mi::read_json_file(right / "config.json"))
+                                            : std::vector<std::string>();
+  for (const std::string& key : keys) std::cout << "config.json differs: " << key << "\n";
+  const mi::CheckpointFiles ours(left), theirs(right);
+  const mi::FilesDifference difference = mi::compare_files(ours, theirs, only);
+  for (const std::string& name : difference.only_left)
+    std::cout << "only in " << left.string() << ": " << name << "\n";
+  for (const std::string& name : difference.only_right)
+    std::cout << "only in " << right.string() << ": " << name << "\n";
+  for (const mi::TensorDifference& tensor : difference.different) print(tensor);
+  const std::size_t compared = difference.different.size() + static_cast<std::size_t>(difference.equal);
+  if (compared + difference.only_left.size() + difference.only_right.size() == 0)
+    mi::fail("no tensor of either model has a name of the form that --only asks for");
+  std::cout << difference.equal << " of " << compared << " tensors that both have are equal; "
+            << difference.only_left.size() << " only in " << left.string() << ", "
+            << difference.only_right.size() << " only in " << right.string() << "\n";
+  return difference.none() && keys.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char* argv[]) {
+  fs::path left, right;
+  std::vector<std::string> only;
+  CLI::App app("Compares two models tensor by tensor. Status 0: no difference, 1: differences, 2: trouble.",
+               "diff");
+  app.add_option("A", left, "the directory of a model")->required();
+  app.add_option("B", right, "the directory of another")->required();
+  app.add_option(
+         "--only", only,
+         "compare only tensors whose names have this form (* and ?), and not config.json; may be given "
+         "several times")
+      ->type_name("PATTERN");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    return compare(left, right, only);
+  } catch (const std::exception& error) {
+    std::cout.flush();
+    std::cerr << "diff: " << error.what() << "\n";
+    return 2;
+  }
+}

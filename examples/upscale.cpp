@@ -1,0 +1,118 @@
+// Makes a model deeper: Memory blocks (MIDUS, or its baseline PKM), LLaMA-Pro's copies, or SOLAR's overlap.
+//
+//     upscale llama/ llama-midus/ --policy midus --positions 1,3 --num-keys 64 --top-k 8 --value-rank 32
+//
+// prints what it is going to do, writes the deeper model beside its place, checks that it computes the very
+// same logits as the base, and only then moves it there.
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include "check_logits.hpp"
+#include "midus/upscale/expand_files.hpp"
+#include "midus/upscale/plan_text.hpp"
+
+namespace mi = midus;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Options {
+  fs::path base, out, build_for = MIDUS_SOURCE_DIR "/examples/build_for.sh";
+  mi::UpscaleOptions upscale;
+  bool no_check = false, force = false, dry_run = false;
+};
+
+/// Throws where a policy that promises the base's logits does not keep the promise.
+void check(const Options& options, const mi::Plan& plan, const fs::path& deeper) {
+  std::cout << "checking: building and running the program logits for both models" << std::endl;
+  const LogitsCheck logits(options.build_for, plan.base);
+  const LogitsDifference difference = compare_logits(logits.logits(options.base), logits.logits(deeper));
+  if (difference.differing == 0) {
+    std::cout << "checked: all " << mi::grouped(difference.count) << " logits equal the base's\n";
+    return;
+  }
+  const std::string found = mi::text(mi::grouped(difference.differing), " of ", mi::grouped(difference.count),
+                                     " logits differ from the base's, by up to ", difference.largest);
+  if (plan.deepening.policy != "solar")
+    mi::fail(found, "; ", plan.deepening.policy, " promises equal ones, so nothing was written");
+  std::cout << "checked: " << found << " (SOLAR starts from another function than the base's)\n";
+}
+
+int upscale(const Options& options) {
+  mi::check_target(options.base, options.out, options.force);
+  const mi::ModelOnDisk base(options.base);
+  for (const std::string& warning : base.warnings) std::cerr << "warning: " << warning << "\n";
+  const mi::Plan plan = mi::make_plan(base, options.upscale);
+  std::cout << mi::plan_text(plan) << std::flush;
+  if (options.dry_run) {
+    std::cout << "nothing was written (--dry-run)\n";
+    return 0;
+  }
+  mi::AtomicDirectory directory(options.out, options.force);
+  mi::write_expanded(base, plan, directory.path());
+  if (options.no_check)
+    std::cout << "not checked (--no-check): whether the logits equal the base's\n";
+  else
+    check(options, plan, directory.path());
+  directory.commit();
+  std::cout << "wrote " << options.out.string() << "\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char* argv[]) {
+  Options options;
+  mi::UpscaleOptions& upscaling = options.upscale;
+  CLI::App app("Makes a model deeper: inserts blocks into BASE and writes the result to OUT.", "upscale");
+  app.add_option("BASE", options.base, "the model's directory: config.json and safetensors files")
+      ->required();
+  app.add_option("OUT", options.out, "the directory to write; it appears when it is complete and checked")
+      ->required();
+  app.add_option("--policy", upscaling.policy,
+                 "midus: head-wise Memory blocks; pkm: Memory blocks with one product-key memory each; "
+                 "llama_pro: copies of layers that start as the identity; solar: two overlapping copies of "
+                 "the stack")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"midus", "pkm", "llama_pro", "solar"}));
+  app.add_option("--positions", upscaling.positions,
+                 "layers of BASE, such as 1,3: midus and pkm insert just before them, llama_pro just after "
+                 "them (default: as many as --count says, spread evenly)")
+      ->delimiter(',');
+  app.add_option("--count", upscaling.count,
+                 "how many blocks to insert, where there are no --positions (default: half as many as BASE "
+                 "has layers, for llama_pro a quarter)");
+  app.add_option("--num-keys", upscaling.num_keys,
+                 "n: sub-keys per side, n² slots (default: 128, or as the Memory blocks of BASE)");
+  app.add_option("--top-k", upscaling.top_k, "k: slots read per query (default: 16, or as in BASE)");
+  app.add_option("--value-rank", upscaling.value_rank,
+                 "midus: rank r of the values, 0 for dense banks per head (default: 64, or as in BASE)");
+  app.add_option("--memory-heads", upscaling.memory_heads, "pkm: heads (default: 4, or as in BASE)");
+  app.add_option("--query-dim", upscaling.query_dim,
+                 "pkm: width of a query, even (default: BASE's width of a head)");
+  app.add_option("--key-spread", upscaling.key_spread,
+                 "midus, pkm: sub-keys are N(0, X²) in place of U(±1/√D); wider keys, such as 0.5, make "
+                 "sharper choices");
+  app.add_option(
+      "--overlap", upscaling.overlap,
+      "solar: m, the layers that each of the two copies leaves out (default: a quarter of BASE's)");
+  app.add_option("--seed", upscaling.seed, "of the random numbers; the same seed gives the same bytes")
+      ->capture_default_str();
+  app.add_flag("--no-check", options.no_check, "write without comparing the logits with the base's");
+  app.add_option("--build-for", options.build_for, "the script that builds the programs for the check")
+      ->capture_default_str();
+  app.add_flag("--force", options.force, "replace the model at OUT");
+  app.add_flag("--dry-run", options.dry_run, "print the plan and write nothing");
+  CLI11_PARSE(app, argc, argv);
+
+  try {
+    return upscale(options);
+  } catch (const std::exception& error) {
+    std::cout.flush();
+    std::cerr << "upscale: " << error.what() << "\n";
+    return 1;
+  }
+}
