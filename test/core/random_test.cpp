@@ -97,7 +97,7 @@ TEST_CASE("random: below covers its range evenly, also a large one") {
 
 TEST_CASE("random: other seeds, names and indices give other numbers") {
   std::set<std::uint64_t> seen;
-  for (const std::uint64_t seed : {1, 2})
+  for (const std::uint64_t seed : {1ull, 2ull})
     for (const char* name : {"a", "b"})
       for (Index i = 0; i < 1000; ++i) seen.insert(Random(seed, name).bits(i));
   CHECK(seen.size() == 4000);

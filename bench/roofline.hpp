@@ -1,0 +1,82 @@
+// What this machine can do at most: multiply-adds and bytes a second, measured.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "midus/device/simd.hpp"
+#include "midus/device/threads.hpp"
+
+namespace midus::bench {
+
+/// Seconds on the wall or, for work on the calling thread alone, of its processor time, which other programs
+/// disturb less.
+inline double clock_seconds(int threads) {
+  timespec now;
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// The shortest of `rounds` runs of f.
+template <class F>
+double seconds(int threads, int rounds, F&& f) {
+  double best = 1e9;
+  for (int round = 0; round < rounds; ++round) {
+    const double start = clock_seconds(threads);
+    f();
+    best = std::min(best, clock_seconds(threads) - start);
+  }
+  return best;
+}
+
+template <class S>
+[[gnu::noinline]] S multiply_adds(Index count, S factor, S term) {
+  constexpr int chains = 12;  // more than latency times throughput, and they fit into 16 registers
+  simd::Packet<S> x[chains];
+  const auto a = simd::broadcast(factor), b = simd::broadcast(term);
+  MIDUS_UNROLL
+  for (int i = 0; i < chains; ++i) x[i] = simd::broadcast(static_cast<S>(i));
+  for (Index k = 0; k < count; ++k) {
+    MIDUS_UNROLL
+    for (int i = 0; i < chains; ++i) x[i] = simd::multiply_add(x[i], a, b);
+  }
+  S sum = 0;
+  for (int i = 0; i < chains; ++i) sum += simd::sum_of<S>(x[i]);
+  return sum;
+}
+
+/// The most floating-point operations a second (a multiply-add is two) on so many threads, in 10^9.
+template <class S>
+double peak_gflops(int threads) {
+  constexpr Index count = 2000000;
+  ThreadPool pool(threads);
+  std::vector<S> sums(static_cast<std::size_t>(threads));
+  volatile S factor = S(0.999), term = S(0.001);
+  const double time = seconds(threads, 20, [&] {
+    pool.parallel_for(threads, [&](Index task, int) {
+      sums[static_cast<std::size_t>(task)] = multiply_adds<S>(count, factor, term);
+    });
+  });
+  return 2e-9 * 12 * static_cast<double>(simd::width<S> * count * threads) / time;
+}
+
+/// Bytes a second, in 10^9, that so many threads copy (read plus written) in memory far larger than the
+/// cache.
+inline double copy_gigabytes(int threads) {
+  constexpr std::size_t count = std::size_t{1} << 26;  // 512 MiB in all
+  constexpr Index tasks = 256;
+  ThreadPool pool(threads);
+  std::vector<float> from(count, 1.0f), to(count, 2.0f);
+  const double time = seconds(threads, 5, [&] {
+    pool.parallel_for(tasks, [&](Index task, int) {
+      constexpr std::size_t part = count / tasks;
+      std::copy_n(from.data() + static_cast<std::size_t>(task) * part, part,
+                  to.data() + static_cast<std::size_t>(task) * part);
+    });
+  });
+  return 1e-9 * 2 * sizeof(float) * static_cast<double>(count) / time;
+}
+
+}  // namespace midus::bench
