@@ -1,0 +1,17 @@
+# Installs midus: headers, the package (find_package(midus [COMPONENTS hf])), midus_add_model with its generator, and the
+# programs' sources.
+include(CMakePackageConfigHelpers)
+
+set(midus_package_folder "${CMAKE_INSTALL_LIBDIR}/cmake/midus")
+install(DIRECTORY include/midus DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp")
+install(TARGETS midus midus_hf EXPORT midus_targets)
+install(EXPORT midus_targets NAMESPACE midus:: DESTINATION "${midus_package_folder}" FILE midus-targets.cmake)
+
+configure_package_config_file(cmake/midus-config.cmake.in midus-config.cmake
+                              INSTALL_DESTINATION "${midus_package_folder}")
+write_basic_package_version_file(midus-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/midus-config.cmake" "${CMAKE_CURRENT_BINARY_DIR}/midus-config-version.cmake"
+              cmake/midus_add_model.cmake cmake/model_header.cpp
+        DESTINATION "${midus_package_folder}")
+file(GLOB midus_program_sources examples/*.cpp examples/*.hpp)
+install(FILES ${midus_program_sources} DESTINATION "${CMAKE_INSTALL_DATADIR}/midus/examples")
