@@ -28,6 +28,6 @@ fi
 cmake -S . -B build/quickstart -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=OFF > build-quickstart.log ||
   { cat build-quickstart.log; exit 1; }
 rm build-quickstart.log
-cmake --build build/quickstart
+cmake --build build/quickstart --target prepare upscale
 
 PATH="$PWD/build/quickstart/examples:$PATH" exec python3 -B examples/quickstart/quickstart.py "$@"

@@ -116,7 +116,7 @@ class Quickstart:
         shape = report.shape_of(directory)
         if shape not in self.programs:
             config = json.loads((directory / "config.json").read_text())
-            programs = ["cpt", "evaluate", "sample", "slot_use" if "midus" in config else "pretrain"]
+            programs = ["cpt", "evaluate", "sample", "logits", "slot_use" if "midus" in config else "pretrain"]
             command = ["bash", ROOT / "examples/build_for.sh", directory, "--only", ",".join(programs)]
             show(command)
             printed = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -179,7 +179,7 @@ class Quickstart:
         path = folder / "samples.json"
         if not path.exists():
             program = self.build(model) / "sample"
-            samples = [run([program, model, "--prompt", prompt, "--max-tokens", 160, "--temperature", 0.7, "--seed", 1],
+            samples = [run([program, model, "--prompt", prompt, "--max-tokens", 100, "--temperature", 0.7, "--seed", 1],
                            keep=True) for prompt in PROMPTS]
             path.write_text(json.dumps(samples))
 

@@ -27,7 +27,8 @@ def shape_of(directory):
 
 def losses(folder, part):
     """Nats per byte of a model on a part of the new and of the old domain."""
-    return {name: result["loss"] for name, result in json.loads((folder / f"{part}.json").read_text()).items()}
+    evaluation = json.loads((folder / f"{part}.json").read_text())
+    return {result["name"]: result["loss"] for result in evaluation["results"]}
 
 
 def parameters(path):

@@ -1,6 +1,7 @@
 // How evenly the heads of Memory blocks use their slots: a memory whose slots are mostly unread is wasted.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
