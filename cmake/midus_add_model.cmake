@@ -5,7 +5,7 @@
 #     "midus_model.hpp" (midus_model::Model, ::Base, ::Memory, ::shape), midus::midus and midus::hf. CMake runs
 #     again when the file changes; what is wrong with it is an error of CMake.
 #
-#   midus_add_programs(NAME [PROGRAMS pretrain cpt evaluate sample logits] [FOLDER directory])
+#   midus_add_programs(NAME [PROGRAMS pretrain cpt evaluate sample logits slot_use] [FOLDER directory])
 #     Makes a target NAME_<program> for each of midus' programs; the executable is FOLDER/<program>
 #     (default: NAME/ in the build directory).
 include_guard(GLOBAL)
@@ -14,6 +14,7 @@ include_guard(GLOBAL)
 # built. Once for all models of a build tree; or give one that runs here, with -DMIDUS_MODEL_HEADER=FILE.
 function(_midus_model_header result)
   if(MIDUS_MODEL_HEADER)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${MIDUS_MODEL_HEADER}")
     set(${result} "${MIDUS_MODEL_HEADER}" PARENT_SCOPE)
     return()
   endif()
@@ -114,7 +115,7 @@ function(midus_add_programs name)
     message(FATAL_ERROR "The programs of midus need CLI11: install libcli11-dev, or set CLI11_DIR")
   endif()
   if(NOT arg_PROGRAMS)
-    set(arg_PROGRAMS pretrain cpt evaluate sample logits)
+    set(arg_PROGRAMS pretrain cpt evaluate sample logits slot_use)
   endif()
   if(NOT arg_FOLDER)
     set(arg_FOLDER "${name}")
