@@ -7,9 +7,11 @@ folder --out and is skipped when that is there, so an interrupted run goes on wi
 import argparse
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,8 @@ TEXT_SEED = 1  # of the order of the texts' lines
 BASE_SEED = 1  # of the base's weights and of the order of its data
 BATCH, LENGTH = 16, 128
 BASE_STEPS, CPT_STEPS = 5000, 900
-DEFAULT_MINUTES = 9  # of training with these steps, on two cores
+BASE_SECONDS, CPT_SECONDS = 240, 45  # what these steps take on two cores
+DEFAULT_MINUTES = 8.5
 BLOCKS = 2
 PROMPTS = ("And the LORD said unto ", "whale: ")
 
@@ -87,8 +90,10 @@ class Quickstart:
 
     def keep_settings(self):
         """Refuses to mix the runs of two settings in one folder."""
-        settings = {"base_steps": self.base_steps, "cpt_steps": self.cpt_steps, "batch": BATCH, "length": LENGTH,
-                    "upscale": {variant.name: variant.upscale for variant in VARIANTS}}
+        variants = {variant.name: {"upscale": variant.upscale, "train": variant.train,
+                                   "rate_scales": self.setting(variant).rate_scales} for variant in VARIANTS}
+        settings = {"base_steps": self.base_steps, "base_rate": self.rates["base"]["learning_rate"],
+                    "cpt_steps": self.cpt_steps, "batch": BATCH, "length": LENGTH, "variants": variants}
         path = self.out / "settings.json"
         settings = json.loads(json.dumps(settings))
         if path.exists() and json.loads(path.read_text()) != settings:
@@ -118,16 +123,14 @@ class Quickstart:
             config = json.loads((directory / "config.json").read_text())
             programs = ["cpt", "evaluate", "sample", "logits", "slot_use" if "midus" in config else "pretrain"]
             command = ["bash", ROOT / "examples/build_for.sh", directory, "--only", ",".join(programs)]
-            show(command)
-            printed = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=True).stdout
-            self.programs[shape] = Path(printed.splitlines()[-1])
+            self.programs[shape] = Path(run(command, keep=True).splitlines()[-1])
         return self.programs[shape]
 
     def pretrain(self):
         """The base."""
         programs = self.build(HERE / "base")
         if not (self.base / "config.json").exists():
-            with self.clock.stage("pre-training the base", 240):
+            with self.clock.stage("pre-training the base", BASE_SECONDS):
                 run([programs / "pretrain", HERE / "base", "--data", self.data("wordnet", "train"), "--out",
                      self.base.parent, "--steps", self.base_steps, "--warmup", self.base_steps // 25,
                      f"--learning-rate={self.rates['base']['learning_rate']:g}", f"--seed={BASE_SEED}",
@@ -155,11 +158,11 @@ class Quickstart:
     def continue_pretraining(self, setting, part):
         """One run of a variant, and its evaluation on a part of both texts. Returns the run's folder."""
         model = self.model(setting.variant, setting.seed)
-        folder = self.out / "runs" / setting.name
+        folder = self.folder(setting)
         cpt = self.build(model) / "cpt"
         if not (folder / "final" / "config.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            with self.clock.stage(f"{setting.variant.title}, rate {setting.rate:g}, seed {setting.seed}", 45):
+            with self.clock.stage(f"{setting.variant.title}, rate {setting.rate:g}, seed {setting.seed}", CPT_SECONDS):
                 run([cpt, model, "--train", *setting.variant.train, "--data", self.data("bible", "train"), "--out", folder,
                      "--steps", self.cpt_steps, "--warmup", self.cpt_steps // 20, *setting.options(),
                      *self.run_options()])
@@ -191,6 +194,15 @@ class Quickstart:
 
     # --- what is run
 
+    def plan(self, settings):
+        """Tells the clock what is to be trained still."""
+        seconds = 0 if self.base.exists() else BASE_SECONDS
+        seconds += sum(CPT_SECONDS for setting in settings if not self.folder(setting).joinpath("final").exists())
+        self.clock.plan(seconds)
+
+    def folder(self, setting):
+        return self.out / "runs" / setting.name
+
     def setting(self, variant, seed=1, rate=None):
         chosen = self.rates["variants"][variant.name]
         return Setting(variant, rate or chosen["learning_rate"], chosen.get("rate_scales", {}), seed)
@@ -201,7 +213,7 @@ class Quickstart:
         planned = [self.setting(variant, seed) for seed in range(1, seeds + 1) for variant in VARIANTS]
         others = [self.setting(variant, 1, rate) for variant in VARIANTS for rate in rates]
         others = [setting for setting in others if setting not in planned]
-        self.clock.plan((0 if self.base.exists() else 240) + 45 * (len(planned) + len(others)))
+        self.plan(planned + others)
         self.prepare_data()
         self.pretrain()
         self.sample(self.base, self.base.parent)
@@ -215,18 +227,18 @@ class Quickstart:
 
     def tune(self):
         """Searches every variant's rate on validation text, with one grid, and writes OUT/rates.json."""
-        grid = self.rates["grid"]["learning_rate"]
-        self.clock.plan((0 if self.base.exists() else 240) + 45 * len(VARIANTS) * len(grid))
+        grid = {variant: [self.setting(variant, 1, rate) for rate in self.rates["grid"]["learning_rate"]]
+                for variant in VARIANTS}
+        self.plan(sum(grid.values(), []))
         self.prepare_data()
         self.pretrain()
         results, chosen = [], {}
-        for variant in VARIANTS:
+        for variant, settings in grid.items():
             scored = []
-            for rate in grid:
-                setting = self.setting(variant, 1, rate)
+            for setting in settings:
                 losses = report.losses(self.continue_pretraining(setting, "validation"), "validation")
-                scored.append((losses["new"], rate))
-                results.append({"variant": variant.name, "learning_rate": rate, **losses})
+                scored.append((losses["new"], setting.rate))
+                results.append({"variant": variant.name, "learning_rate": setting.rate, **losses})
             chosen[variant.name] = self.rates["variants"][variant.name] | {"learning_rate": min(scored)[1]}
         tuned = self.rates | {"steps": self.cpt_steps, "variants": chosen, "results": results}
         (self.out / "rates.json").write_text(json.dumps(tuned, indent=1) + "\n")
@@ -234,8 +246,8 @@ class Quickstart:
 
 
 class Clock:
-    """Says how far the whole has come. Stages have nominal seconds; the rest is expected to take as much longer
-    than its nominal time as what is done did."""
+    """Says how far the training has come. Stages have nominal seconds; what is left is expected to take as much
+    longer than that as what is done did."""
 
     def __init__(self):
         self.begin = time.monotonic()
@@ -244,27 +256,16 @@ class Clock:
     def plan(self, seconds):
         self.planned = seconds
 
+    @contextmanager
     def stage(self, title, seconds):
-        return _Stage(self, title, seconds)
-
-    def left(self):
+        begin = time.monotonic()
         pace = self.taken / self.nominal if self.nominal else 1
-        return max(0, self.planned - self.nominal) * pace
-
-
-class _Stage:
-    def __init__(self, clock, title, seconds):
-        self.clock, self.title, self.seconds = clock, title, seconds
-
-    def __enter__(self):
-        passed = time.monotonic() - self.clock.begin
-        print(f"\n=== {self.title} ({passed / 60:.1f} min passed, about {self.clock.left() / 60:.1f} min of training left)",
+        left = (self.planned - self.nominal) * pace
+        print(f"\n=== {title} ({(begin - self.begin) / 60:.1f} min passed, about {left / 60:.1f} min of training left)",
               flush=True)
-        self.begin = time.monotonic()
-
-    def __exit__(self, *error):
-        self.clock.taken += time.monotonic() - self.begin
-        self.clock.nominal += self.seconds
+        yield
+        self.taken += time.monotonic() - begin
+        self.nominal += seconds
 
 
 def show(command):
@@ -272,18 +273,24 @@ def show(command):
 
 
 def run(command, keep=False):
-    """Runs a program and shows its command line; with `keep` returns what it printed."""
+    """Runs a program and shows its command line; with `keep` returns what it printed. When Ctrl-C or SIGTERM stops
+    it, it saves where it is, and is waited for."""
     show(command)
-    try:
-        done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE if keep else None, check=True)
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"{command[0]} ended with status {error.returncode}; the same command of the quickstart goes on from here")
-    except KeyboardInterrupt:
-        sys.exit("stopped; the same command of the quickstart goes on from here")
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE if keep else None)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    printed, stopped = None, False
+    while process.poll() is None:
+        try:
+            printed, _ = process.communicate()
+        except KeyboardInterrupt:  # the program has had it too
+            stopped = True
+    if stopped or process.returncode != 0:
+        reason = "stopped" if stopped else f"{command[0]} ended with status {process.returncode}"
+        sys.exit(f"{reason}; the same command of the quickstart goes on from here")
     if keep:
-        printed = done.stdout.decode("utf-8", errors="replace")
-        print(printed, end="" if printed.endswith("\n") else "\n", flush=True)
-        return printed
+        printed = printed.decode("utf-8", errors="replace").rstrip("\n")
+        print(printed, flush=True)
+    return printed
 
 
 def main():

@@ -60,7 +60,7 @@ def collect(quickstart, variants, planned, others):
                "variants": [], "others": []}
     for variant in variants:
         runs = [setting for setting in planned if setting.variant is variant]
-        folders = [quickstart.out / "runs" / setting.name for setting in runs]
+        folders = [quickstart.folder(setting) for setting in runs]
         after = [losses(folder, "test") for folder in folders]
         logs = [steps(folder) for folder in folders]
         results["variants"].append({
@@ -73,7 +73,7 @@ def collect(quickstart, variants, planned, others):
             "before": before if variant.identity else losses(folders[0], "test_before"),
             **cost(logs[0])})
     for setting in others:
-        folder = quickstart.out / "runs" / setting.name
+        folder = quickstart.folder(setting)
         results["others"].append({"name": setting.variant.name, "learning_rate": setting.rate,
                                   "losses": losses(folder, "test")})
     return results
