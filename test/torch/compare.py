@@ -4,7 +4,7 @@
 
 PROGRAM is called as
 
-    PROGRAM logits CHECKPOINT --ids FILE --out FILE [--targets FILE] [--gradients FILE] [--double]
+    PROGRAM CHECKPOINT --ids FILE --out FILE [--targets FILE] [--gradients FILE] [--double]
 
 where the ids and targets are JSON lists [B,T] (target -100: does not count) and the outputs are
 safetensors files: `logits` [B,T,V] and, with targets, `loss` [1]; the gradients of the mean loss
@@ -142,13 +142,13 @@ def make_cases(model: Model, options: argparse.Namespace, dtype: torch.dtype) ->
 def run_program(
     options: argparse.Namespace, case: Case, folder: Path, with_gradients: bool
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Runs `PROGRAM logits`: what it wrote to --out and to --gradients."""
+    """Runs PROGRAM: what it wrote to --out and to --gradients."""
     (folder / "ids.json").write_text(json.dumps(case.ids.tolist()))
     (folder / "targets.json").write_text(json.dumps(case.targets.tolist()))
     out, gradients = folder / "out.safetensors", folder / "gradients.safetensors"
     out.unlink(missing_ok=True)
     gradients.unlink(missing_ok=True)
-    command = [options.program, "logits", options.checkpoint, "--ids", folder / "ids.json"]
+    command = [options.program, options.checkpoint, "--ids", folder / "ids.json"]
     command += ["--out", out]
     if with_gradients:
         command += ["--targets", folder / "targets.json", "--gradients", gradients]
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("program", type=Path, help="the program built for this model")
+    parser.add_argument("program", type=Path, help="`logits`, built for this model")
     parser.add_argument(
         "checkpoint", type=Path, help="a checkpoint directory (random_checkpoint.py)"
     )

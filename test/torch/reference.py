@@ -10,7 +10,7 @@ V vocabulary, n sub-keys per side, k retrieved slots, r latent rank. For the blo
 memory (PKM): M memory heads of query width E. A weight of a projection is [out, in], y = x Wᵀ, and
 every tensor goes by its name in the checkpoint.
 
-    reference.py logits CHECKPOINT --ids FILE --out FILE [--targets FILE] [--gradients FILE]
+    reference.py CHECKPOINT --ids FILE --out FILE [--targets FILE] [--gradients FILE]
                  [--double]
 
 takes the command line of midus's own program; as a module:
@@ -498,7 +498,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["logits"])
     parser.add_argument("checkpoint", type=Path, help="a checkpoint directory")
     parser.add_argument("--ids", type=Path, required=True, help="JSON [B,T]")
     parser.add_argument("--targets", type=Path, help="JSON [B,T]; -100: does not count")

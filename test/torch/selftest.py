@@ -690,10 +690,10 @@ class Programs(unittest.TestCase):
                 write_safetensors(self.path / "gradients", gradients)
                 write_safetensors(self.path / "out", out)
                 write_safetensors(self.path / "alone", {"logits": out["logits"]})
-                # $6 is the FILE of --out and $10 that of --gradients.
+                # $5 is the FILE of --out and $9 that of --gradients.
                 code, text = self.compare(f"""cd {self.path}
-                    if [ $# = 6 ]; then cp alone "$6"; exit; fi
-                    cp gradients "${{10}}" && cp out "$6"
+                    if [ $# = 5 ]; then cp alone "$5"; exit; fi
+                    cp gradients "$9" && cp out "$5"
                     """)
                 self.assertEqual(code, 0 if expected == "passed" else 1, text)
                 self.assertIn(expected, text)
