@@ -6,6 +6,9 @@
 #include "midus/model/initialise.hpp"
 #include "midus/model/language_model.hpp"
 #include "midus/train/trainer.hpp"
+#include "midus/upscale/insert_memory.hpp"
+#include "midus/upscale/llama_pro.hpp"
+#include "midus/upscale/solar.hpp"
 
 // The forms of the ops on the CPU: after the declarations, before the user's code.
 #include "midus/device/peak.hpp"

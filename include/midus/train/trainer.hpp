@@ -165,6 +165,9 @@ LossSum evaluate(Model& model, const EvaluationBatches& batches, Index rows, Eac
     total.count += loss.count;
     each(i + 1, batches.batches(rows));
   }
+  if (total.count == 0)
+    fail(batches.file().path().string(),
+         ": no target counts (all loss weights are 0), so there is no mean loss");
   if (!std::isfinite(total.sum))
     fail(batches.file().path().string(), ": the loss is not finite (", total.sum,
          "): the model's weights or its "
