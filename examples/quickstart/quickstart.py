@@ -83,8 +83,9 @@ class Quickstart:
         scale = arguments.minutes / DEFAULT_MINUTES
         self.base_steps = max(10, round(BASE_STEPS * scale))
         self.cpt_steps = max(10, round(CPT_STEPS * scale))
+        self.command = shlex.join(["bash", "examples/quickstart.sh", *sys.argv[1:]])
         self.programs = {}
-        self.clock = Clock()
+        self.clock = Clock(self.out / "times.jsonl")
         self.out.mkdir(parents=True, exist_ok=True)
         self.keep_settings()
 
@@ -247,9 +248,10 @@ class Quickstart:
 
 class Clock:
     """Says how far the training has come. Stages have nominal seconds; what is left is expected to take as much
-    longer than that as what is done did."""
+    longer than that as what is done did. Adds the time of every stage to the file `record`."""
 
-    def __init__(self):
+    def __init__(self, record):
+        self.record = record
         self.begin = time.monotonic()
         self.planned = self.nominal = self.taken = 0
 
@@ -264,8 +266,11 @@ class Clock:
         print(f"\n=== {title} ({(begin - self.begin) / 60:.1f} min passed, about {left / 60:.1f} min of training left)",
               flush=True)
         yield
-        self.taken += time.monotonic() - begin
+        taken = time.monotonic() - begin
+        self.taken += taken
         self.nominal += seconds
+        with open(self.record, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"stage": title, "seconds": round(taken, 1)}) + "\n")
 
 
 def show(command):

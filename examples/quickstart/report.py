@@ -7,12 +7,22 @@ import base64
 import html
 import json
 import math
+import os
+import platform
 import statistics
 import struct
 import subprocess
+from pathlib import Path
 
 COLOURS = {"base": "#555555", "whole": "#d95f02", "last_layers": "#e6ab02", "solar": "#a6761d",
            "llama_pro": "#1b9e77", "pkm": "#7570b3", "midus": "#e7298a"}
+
+
+INTRODUCTION = (
+    "A small base saw WordNet's glosses (the old domain). Every variant then saw the same text of the King James Bible "
+    "(the new domain), batch by batch. Perplexity and bits are per byte, on test text on which nothing was trained or "
+    "chosen. MIDUS, PKM and LLaMA-Pro start with the base's logits, so the base's numbers are theirs before; SOLAR starts "
+    "elsewhere (before → after). Tokens a second and memory are those of the training.")
 
 
 # --- reading results
@@ -125,6 +135,45 @@ def markdown(rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows[1:]]) + "\n"
 
 
+def machine():
+    """The processor, and how many of it."""
+    for line in open("/proc/cpuinfo", encoding="utf-8"):
+        if line.startswith("model name"):
+            return f"{line.partition(':')[2].strip()}, {os.cpu_count()} logical processors"
+    return f"{platform.machine()}, {os.cpu_count()} logical processors"
+
+
+def commit():
+    """Which midus this is, where git knows."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def times(quickstart):
+    """Seconds of every stage that trained: (title, seconds)."""
+    with open(quickstart.out / "times.jsonl", encoding="utf-8") as file:
+        return [(line["stage"], line["seconds"]) for line in map(json.loads, file)]
+
+
+def setting_lines(quickstart, results):
+    """What somebody needs to have the same numbers."""
+    base, variant = results["base"], results["variants"][0]
+    return [("command", quickstart.command), ("processor", machine()), ("commit", commit()),
+            ("base", f"{base['parameters']:,} parameters, {base['steps']:,} steps, {base['tokens']:,} bytes of WordNet's glosses"),
+            ("continued pre-training", f"{variant['steps']:,} steps, the same {variant['tokens']:,} bytes of the King James "
+                                       "Bible for every variant"),
+            ("rates", f"chosen by {quickstart.rates['criterion']}; {quickstart.rates['effort']}"),
+            ("seeds", seeds_note(results))]
+
+
+def page(quickstart, results, rows):
+    """The table and what it was made with, as Markdown."""
+    lines = "".join(f"- {name}: {value}\n" for name, value in setting_lines(quickstart, results))
+    return (f"# What the quickstart shows\n\n{INTRODUCTION}\n\n{markdown(rows)}\n"
+            "![The new domain against the old one](frontier.png)\n\n## How it was made\n\n" + lines)
+
+
 # --- the plots
 
 def gnuplot(folder, name, commands, width=900, height=560):
@@ -227,16 +276,9 @@ def html_table(rows):
 
 
 def write_html(quickstart, results, rows, samples, uses, prompts, folder):
-    base = results["base"]
-    tokens = results["variants"][0]["tokens"]
     parts = ["<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>midus quickstart</title>",
              f"<style>{STYLE}</style></head><body><h1>midus: the quickstart's results</h1>",
-             f"<p>A base of {base['parameters']:,} parameters (bytes) saw {base['tokens']:,} bytes of WordNet's glosses (old "
-             f"domain). Every variant then saw the same {tokens:,} bytes of the King James Bible (new domain), batch by batch. "
-             "Perplexity and bits are per byte, on test text that nothing was trained or chosen on.</p>",
-             html_table(rows),
-             f"<p>{seeds_note(results)} MIDUS, PKM and LLaMA-Pro start with the base's logits; SOLAR does not (before → after). "
-             "tokens/s and memory are those of continued pre-training.</p>",
+             f"<p>{INTRODUCTION}</p>", html_table(rows),
              "<h2>Learning against forgetting</h2>", svg(folder, "frontier"), "<h2>Loss curves</h2>",
              svg(folder, "cpt_loss"), svg(folder, "base_loss")]
     if uses:
@@ -248,6 +290,8 @@ def write_html(quickstart, results, rows, samples, uses, prompts, folder):
     checks = {path.stem: path.read_text() for path in sorted((quickstart.out / "models").glob("*.txt"))}
     parts.append("<h2>What upscale printed</h2>")
     parts += [f"<p>{html.escape(name)}</p><pre>{html.escape(printed)}</pre>" for name, printed in checks.items()]
+    parts.append("<h2>How it was made</h2>" + html_table([("what", ""), *setting_lines(quickstart, results)]))
+    parts.append(html_table([("stage", "seconds"), *((title, f"{seconds:.0f}") for title, seconds in times(quickstart))]))
     (folder / "report.html").write_text("\n".join(parts) + "</body></html>\n", encoding="utf-8")
 
 
@@ -265,7 +309,7 @@ def write(quickstart, variants, planned, others, prompts):
     results = collect(quickstart, variants, planned, others)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     rows = table(results)
-    (folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+    (folder / "results.md").write_text(page(quickstart, results, rows), encoding="utf-8")
     plot_losses(quickstart, results, folder)
     plot_frontier(results, folder)
     first = {variant["title"]: quickstart.out / variant["folders"][0] for variant in results["variants"]}
