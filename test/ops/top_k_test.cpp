@@ -22,9 +22,10 @@ struct Chosen {
 
 template <class S>
 Chosen<S> chosen(const std::vector<S>& x, Index k) {
-  const auto size = static_cast<std::size_t>(k);
-  Chosen<S> out{std::vector<S>(size, S(not_a_number)), std::vector<std::int32_t>(size, -1)};
+  const auto room = static_cast<std::size_t>(k + top_k_slack);
+  Chosen<S> out{std::vector<S>(room, S(not_a_number)), std::vector<std::int32_t>(room, -1)};
   top_k(x.data(), static_cast<Index>(x.size()), k, out.values.data(), out.indices.data());
+  out.indices.resize(static_cast<std::size_t>(k));
   return out;
 }
 

@@ -10,66 +10,81 @@
 
 namespace midus {
 
-/// The pairs of two sorted lists of k that can be among the k largest sums: (a, b) lies behind (a+1)(b+1) - 1
-/// others, so (a+1)(b+1) <= k. In the order of grid rank; `count` of them, about k ln k.
-struct ProductKeyCandidates {
-  Index count = 0;
-  std::int32_t* a;
-  std::int32_t* b;
+/// How two sorted lists of k are combined. (a, b) lies behind (a+1)(b+1) - 1 other pairs, so only those with
+/// (a+1)(b+1) <= k can be among the k largest sums: about k ln k *candidates*, kept in the order of grid
+/// rank. And where (a+1)(b+1) >= k, k sums are no smaller: the largest of these is a threshold; the
+/// *frontier* has those that no other is sure to exceed.
+struct ProductKeyPairs {
+  Index candidates = 0, frontier = 0;
+  std::int32_t *a, *b, *frontier_a, *frontier_b;
 
-  ProductKeyCandidates(Index k, Arena& scratch) {
-    for (Index i = 0; i < k; ++i) count += k / (i + 1);
-    a = take<std::int32_t>(scratch, count);
-    b = take<std::int32_t>(scratch, count);
-    Index at = 0;
-    for (Index i = 0; i < k; ++i)
-      for (Index j = 0; j < k / (i + 1); ++j, ++at) {
-        a[at] = static_cast<std::int32_t>(i);
-        b[at] = static_cast<std::int32_t>(j);
+  ProductKeyPairs(Index k, Arena& scratch) {
+    for (Index i = 0; i < k; ++i) candidates += k / (i + 1);
+    a = take<std::int32_t>(scratch, candidates);
+    b = take<std::int32_t>(scratch, candidates);
+    frontier_a = take<std::int32_t>(scratch, k);
+    frontier_b = take<std::int32_t>(scratch, k);
+    Index next = 0;
+    for (Index i = 0; i < k; ++i) {
+      for (Index j = 0; j < k / (i + 1); ++j, ++next) {
+        a[next] = static_cast<std::int32_t>(i);
+        b[next] = static_cast<std::int32_t>(j);
       }
-  }
-};
-
-/// Room for one row of one head.
-template <class S>
-struct ProductKeyScratch {
-  ProductKeyScratch(Index k, Arena& scratch)
-      : candidates(k, scratch),
-        row(take<S>(scratch, k)),
-        col(take<S>(scratch, k)),
-        sums(take<S>(scratch, candidates.count)),
-        row_index(take<std::int32_t>(scratch, k)),
-        col_index(take<std::int32_t>(scratch, k)),
-        chosen(take<std::int32_t>(scratch, k)) {}
-
-  ProductKeyCandidates candidates;
-  S *row, *col, *sums;
-  std::int32_t *row_index, *col_index, *chosen;
-};
-
-/// The k largest of the n² sums of two rows of n scores: sums and slots, in order.
-template <class S>
-void product_key_select(const S* row_scores, const S* col_scores, Index n, Index k,
-                        const ProductKeyScratch<S>& at, S* sums, std::int32_t* slots) {
-  top_k(row_scores, n, k, at.row, at.row_index);
-  top_k(col_scores, n, k, at.col, at.col_index);
-  const ProductKeyCandidates& pairs = at.candidates;
-  S* next = at.sums;
-  for (Index a = 0; a < k; ++a)
-    for (Index b = 0; b < k / (a + 1); ++b) *next++ = at.row[a] + at.col[b];
-  // +Inf − Inf counts as −Inf: that keeps the order of the sums the order of the scores
-  constexpr S infinity = std::numeric_limits<S>::infinity();
-  if ((at.row[0] == infinity && !(at.col[k - 1] > -infinity)) ||
-      (at.col[0] == infinity && !(at.row[k - 1] > -infinity)))
-    for (Index e = 0; e < pairs.count; ++e) {
-      const S a = at.row[pairs.a[e]], b = at.col[pairs.b[e]];
-      if (std::isinf(a) && b == -a) at.sums[e] = -infinity;
+      const auto j = static_cast<std::int32_t>((k + i) / (i + 1) - 1);
+      if (frontier > 0 && frontier_b[frontier - 1] == j) continue;
+      frontier_a[frontier] = static_cast<std::int32_t>(i);
+      frontier_b[frontier++] = j;
     }
-  top_k(at.sums, pairs.count, k, sums, at.chosen);
-  for (Index e = 0; e < k; ++e) {
-    const Index pair = at.chosen[e];
-    slots[e] = at.row_index[pairs.a[pair]] * static_cast<std::int32_t>(n) + at.col_index[pairs.b[pair]];
   }
+};
+
+/// The k largest of each of `rows` rows of n scores.
+template <class S>
+struct ProductKeySide {
+  S* scores;              // [rows,k], descending
+  std::int32_t* indices;  // [rows,k]
+
+  ProductKeySide(Index rows, Index k, Arena& scratch)
+      : scores(take<S>(scratch, rows * k + top_k_slack)),
+        indices(take<std::int32_t>(scratch, rows * k + top_k_slack)) {}
+
+  /// In ascending order: what a row leaves behind its list, the next one overwrites.
+  void select(const S* all, Index rows, Index n, Index k) {
+    for (Index r = 0; r < rows; ++r) top_k(all + r * n, n, k, scores + r * k, indices + r * k);
+    std::fill_n(scores + rows * k, Lanes<S>::count, S(0));
+  }
+};
+
+/// The sums of the candidates of two sorted lists; `col` can be read, `sums` written, a vector too far.
+template <class S>
+void product_key_sums(const S* row, const S* col, Index k, const ProductKeyPairs& pairs, S* sums) {
+  using L = Lanes<S>;
+  using Vector = typename L::Vector;
+  S* next = sums;
+  for (Index a = 0; a < k; ++a) {
+    const Index count = k / (a + 1);
+    for (Index b = 0; b < count; b += L::count) store_lanes(next + b, row[a] + load_lanes<Vector>(col + b));
+    next += count;
+  }
+  // +Inf − Inf counts as −Inf: that keeps the order of the sums the order of the scores.
+  constexpr S infinity = std::numeric_limits<S>::infinity();
+  if (row[0] != infinity && col[0] != infinity) return;
+  for (Index e = 0; e < pairs.candidates; ++e)
+    if (std::isinf(row[pairs.a[e]]) && col[pairs.b[e]] == -row[pairs.a[e]]) sums[e] = -infinity;
+}
+
+/// The k largest sums of two sorted lists, in order, and which candidates they are.
+template <class S>
+void product_key_merge(const S* row, const S* col, Index k, const ProductKeyPairs& pairs, S* candidates,
+                       S* sums, std::int32_t* chosen) {
+  product_key_sums(row, col, k, pairs, candidates);
+  S threshold = -std::numeric_limits<S>::infinity();
+  for (Index f = 0; f < pairs.frontier; ++f) {
+    const S sum = row[pairs.frontier_a[f]] + col[pairs.frontier_b[f]];
+    threshold = sum > threshold ? sum : threshold;
+  }
+  if (!top_k_from(threshold, candidates, pairs.candidates, k, sums, chosen))
+    top_k_by_insertion(candidates, pairs.candidates, k, sums, chosen);
 }
 
 /// Softmax of each of `rows` lists of k numbers in descending order. A NaN or an infinite largest one makes
@@ -111,11 +126,21 @@ template <class S>
     const S* const query = op.query.row(begin, h);
     product_nt(rows, n, half, query, H * D, row_keys, half, row_scores, n, false);
     product_nt(rows, n, half, query + half, H * D, col_keys, half, col_scores, n, false);
-    const ProductKeyScratch<S> room(k, scratch);
-    S* const weights = take<S>(scratch, rows * k + 16);
-    for (Index r = 0; r < rows; ++r)
-      product_key_select(row_scores + r * n, col_scores + r * n, n, k, room, weights + r * k,
-                         op.slots.row(begin + r, h));
+    ProductKeySide<S> row(rows, k, scratch), col(rows, k, scratch);
+    row.select(row_scores, rows, n, k);
+    col.select(col_scores, rows, n, k);
+    const ProductKeyPairs pairs(k, scratch);
+    S* const candidates = take<S>(scratch, pairs.candidates + Lanes<S>::count);
+    S* const weights = take<S>(scratch, rows * k + top_k_slack);
+    std::int32_t* const chosen = take<std::int32_t>(scratch, k + top_k_slack);
+    for (Index r = 0; r < rows; ++r) {
+      product_key_merge(row.scores + r * k, col.scores + r * k, k, pairs, candidates, weights + r * k,
+                        chosen);
+      std::int32_t* const slots = op.slots.row(begin + r, h);
+      for (Index e = 0; e < k; ++e)
+        slots[e] = row.indices[r * k + pairs.a[chosen[e]]] * static_cast<std::int32_t>(n) +
+                   col.indices[r * k + pairs.b[chosen[e]]];
+    }
     softmax_descending(weights, rows, k);
     for (Index r = 0; r < rows; ++r) std::copy_n(weights + r * k, k, op.weights.row(begin + r, h));
   });
