@@ -144,6 +144,7 @@ void multiply_block(Index depth, const Left<S>& a, const S* panel, const BlockOu
     rows[i] = a.data + i * a.row;
   }
   for (Index k = 0, at = 0; k < depth; ++k, at += a.step, panel += 2 * lanes) {
+    __builtin_prefetch(panel + 32 * lanes);  // its first use comes from the second-level cache
     P b0 = simd::load(panel), b1 = simd::load(panel + lanes);
 #if defined(__GNUC__) && !defined(__clang__) && (defined(__x86_64__) || defined(__i386__))
     // g++ tuned for Zen 2 or 3 would read the panel from memory again in every multiply-add.

@@ -117,10 +117,12 @@ template <class S>
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardWeight<S>& op) {
   using Tiles = GemmTiles<S>;
-  constexpr Index row_tile = 4 * ProductBlock<S>::rows, col_tile = 16 * ProductBlock<S>::cols;
+  constexpr Index col_tile = 16 * ProductBlock<S>::cols;
   constexpr Index part = ProductBlock<S>::depth, packed_at_once = 12 * part;  // of the sum over R
   const Index R = op.dy.extent(0), N = op.dw.extent(0), K = op.dw.extent(1);
   if (R == 0 || N == 0 || K == 0) return;
+  // High tiles use a panel of x more often; low ones leave enough tasks where dW is small.
+  const Index row_tile = (N < 768 ? 8 : 16) * ProductBlock<S>::rows;
   const Index col_tiles = tiles_in(K, col_tile), row_tiles = tiles_in(N, row_tile);
   const Index wide = panel_size<S>(1, K);
   const auto scope = device.scope();
