@@ -253,9 +253,7 @@ class LanguageModel {
   /// Runs the stack over ids [B,T] and calls f(j, read) with the `MemoryRead` of every Memory block j: which
   /// slots its heads retrieved, and their weights. What it views lives until f returns.
   template <class F>
-  void memory_reads(View<const std::int32_t, 2> ids, F&& f)
-  requires(Config::Where::count > 0)
-  {
+  void memory_reads(View<const std::int32_t, 2> ids, F&& f) requires(Config::Where::count > 0) {
     check_ids(ids);
     const auto scope = device_->scope();
     const Sequences<D> tokens = place(ids.extent(0), ids.extent(1), 0);

@@ -48,8 +48,9 @@ class HeadSlotUse {
 
 /// Runs the model over a token file and returns the use of slots by block and head.
 template <class Model>
-requires(Model::Shape::Where::count > 0) std::vector<std::vector<HeadSlotUse>> slot_use(
-    Model& model, const EvaluationBatches& batches, Index rows = 16) {
+requires(Model::Shape::Where::count >
+         0) std::vector<std::vector<HeadSlotUse>> slot_use(Model& model, const EvaluationBatches& batches,
+                                                           Index rows = 16) {
   constexpr Index slots = slots_of<Model::Shape::Inserted::MemoryConfig::keys>();
   std::vector<std::vector<HeadSlotUse>> use(Model::Shape::Where::count);
   rows = std::min(rows, batches.windows());
@@ -65,8 +66,8 @@ requires(Model::Shape::Where::count > 0) std::vector<std::vector<HeadSlotUse>> s
         if (targets[static_cast<std::size_t>(token)] == ignored_target) continue;  // padding
         for (Index head = 0; head < heads; ++head)
           for (Index i = 0; i < top_k; ++i)
-            of_heads[static_cast<std::size_t>(head)].add(
-                read.slots(token, head, i), static_cast<double>(read.weights(token, head, i)));
+            of_heads[static_cast<std::size_t>(head)].add(read.slots(token, head, i),
+                                                         static_cast<double>(read.weights(token, head, i)));
       }
     });
   }
