@@ -82,7 +82,7 @@ class LanguageModel {
   /// of `values` where names and sizes agree.
   explicit LanguageModel(D& device, const ModelSettings& settings = {}, ParameterStore<D> values = {})
       : device_(&device), settings_(settings), rotary_(settings.rope, head_dim) {
-    store_.bind([this](auto&& f) { visit(f); }, std::move(values));
+    store_.bind([this](auto&& f) { this->visit(f); }, std::move(values));
     for (Block& block : blocks_.layers)
       block.input_layernorm.epsilon = block.post_attention_layernorm.epsilon = settings.rms_norm_eps;
     if constexpr (Config::Where::count > 0)
@@ -130,7 +130,7 @@ class LanguageModel {
       return std::ranges::any_of(patterns,
                                  [&](const std::string& pattern) { return matches(pattern, name); });
     };
-    store_.train([this](auto&& f) { visit(f); }, chosen);
+    store_.train([this](auto&& f) { this->visit(f); }, chosen);
     find_lowest();
   }
   void train(const std::string& wanted) { train(std::vector<std::string>{wanted}); }
@@ -138,7 +138,7 @@ class LanguageModel {
 
   /// Stores the frozen parameters that the pattern names as bfloat16.
   void store_as_bfloat16(std::string_view pattern = "*") {
-    store_.store_as_bfloat16([this](auto&& f) { visit(f); },
+    store_.store_as_bfloat16([this](auto&& f) { this->visit(f); },
                              [&](std::string_view name) { return matches(pattern, name); });
   }
 
