@@ -33,6 +33,12 @@ class WeightView {
     return {full_, shape_};
   }
 
+  /// The values, where they are stored as bfloat16: for forms that widen in registers.
+  MIDUS_HOST_DEVICE constexpr View<const bfloat16, Rank> half() const {
+    assert(is_bfloat16());
+    return {half_, shape_};
+  }
+
   /// Element `i` of the flat tensor, widened.
   MIDUS_HOST_DEVICE constexpr S at(Index i) const {
     return is_bfloat16() ? static_cast<S>(half_[i].to_float()) : full_[i];

@@ -1,51 +1,69 @@
-// The weighted sum of the retrieved values and its backward on the processor.
+// Cpu form of ops/value_pool.hpp: forward.
 #pragma once
 
 #include "midus/device/cpu.hpp"
+#include "midus/ops/rows_cpu.hpp"
 #include "midus/ops/value_pool.hpp"
 
 namespace midus {
 
-template <class S>
-[[gnu::noinline]] void run(Cpu<S>& device, const ValuePool<S>& op) {
-  const Index R = op.pooled.extent(0), G = op.pooled.extent(1), W = op.pooled.extent(2);
-  const Index K = op.slots.extent(2), N = op.values.extent(1);
-  const bool own_bank = op.values.extent(0) > 1;
-  constexpr Index rows = 8;
-  device.parallel_for((R + rows - 1) / rows, [&](Index task, Arena& scratch) {
-    S* const widened = take<S>(scratch, W);
-    for (Index r = task * rows; r < std::min((task + 1) * rows, R); ++r)
-      for (Index g = 0; g < G; ++g) {
-        S* const y = op.pooled.row(r, g);
-        if (!op.accumulate) std::fill_n(y, W, S(0));
-        for (Index i = 0; i < K; ++i) {
-          const Index slot = (own_bank ? g * N : 0) + op.slots(r, g, i);
-          const S* const v = op.values.widen(slot * W, W, widened);
-          const S w = op.weights(r, g, i);
-          for (Index c = 0; c < W; ++c) y[c] += w * v[c];
-        }
-      }
+inline constexpr Index value_pool_reads = 64;  // reads of one (r, g) each, in a task
+
+/// Calls `f(rows, r, g)` for every (r, g) with the rows of `values` [1 or G, N, W] that it retrieves. Tasks
+/// walk along r and g, or, where every head has a bank of its own, along the rows of one head.
+template <class S, class Stored, class F>
+void for_reads(Cpu<S>& device, const View<const std::int32_t, 3>& slots, const View<const Stored, 3>& values,
+               F&& f) {
+  const Index R = slots.extent(0), G = slots.extent(1), K = slots.extent(2);
+  const Index N = values.extent(1), W = values.extent(2), reads = R * G;
+  const bool own_banks = values.extent(0) > 1;
+  device.parallel_for((reads + value_pool_reads - 1) / value_pool_reads, [&](Index task, Arena& scratch) {
+    const Stored** at = take<const Stored*>(scratch, K);
+    const Stored** next = take<const Stored*>(scratch, K);
+    const auto find = [&](Index read, const Stored** rows) {
+      const Index r = own_banks ? read % R : read / G, g = own_banks ? read / R : read % G;
+      const std::int32_t* const slot = slots.row(r, g);
+      const Stored* const bank = values.data() + (own_banks ? g * N * W : 0);
+      for (Index i = 0; i < K; ++i) rows[i] = bank + slot[i] * W;
+    };
+    const Index begin = task * value_pool_reads, end = std::min(begin + value_pool_reads, reads);
+    find(begin, next);
+    for (Index read = begin; read < end; ++read) {
+      std::swap(at, next);
+      find(std::min(read + 1, reads - 1), next);
+      f(Rows<Stored>{at, next, K, W}, own_banks ? read % R : read / G, own_banks ? read / R : read % G);
+    }
   });
 }
 
 template <class S>
+[[gnu::noinline]] void run(Cpu<S>& device, const ValuePool<S>& op) {
+  const auto pool = [&](const auto& values) {
+    for_reads(device, op.slots, values, [&](const auto& rows, Index r, Index g) {
+      sum_rows(rows, op.weights.row(r, g), op.pooled.row(r, g), op.accumulate);
+    });
+  };
+  if (op.values.is_bfloat16())
+    pool(op.values.half());
+  else
+    pool(op.values.full());
+}
+
+template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const ValuePoolBackward<S>& op) {
-  const Index R = op.dpooled.extent(0), G = op.dpooled.extent(1), W = op.dpooled.extent(2);
-  const Index K = op.slots.extent(2), N = op.values.extent(1);
-  const bool own_bank = op.values.extent(0) > 1;
-  constexpr Index rows = 8;
-  device.parallel_for((R + rows - 1) / rows, [&](Index task, Arena& scratch) {
-    S* const widened = take<S>(scratch, W);
-    for (Index r = task * rows; r < std::min((task + 1) * rows, R); ++r)
-      for (Index g = 0; g < G; ++g)
-        for (Index i = 0; i < K; ++i) {
-          const Index slot = (own_bank ? g * N : 0) + op.slots(r, g, i);
-          const S* const v = op.values.widen(slot * W, W, widened);
-          op.dweights(r, g, i) =
-              eigen_array(v, W).matrix().dot(eigen_array<const S>(op.dpooled.row(r, g), W).matrix());
-        }
-  });
+  const auto dot = [&](const auto& values) {
+    for_reads(device, op.slots, values, [&](const auto& rows, Index r, Index g) {
+      dot_rows(rows, op.dpooled.row(r, g), op.dweights.row(r, g));
+    });
+  };
+  if (op.values.is_bfloat16())
+    dot(op.values.half());
+  else
+    dot(op.values.full());
   if (op.dvalues.empty()) return;
+  const Index R = op.dpooled.extent(0), G = op.dpooled.extent(1), W = op.dpooled.extent(2);
+  const Index K = op.slots.extent(2);
+  const bool own_banks = op.values.extent(0) > 1;
   constexpr Index columns = 16;
   device.parallel_for((W + columns - 1) / columns, [&](Index task, Arena&) {
     const Index begin = task * columns, end = std::min(begin + columns, W);
@@ -54,7 +72,7 @@ template <class S>
         for (Index i = 0; i < K; ++i) {
           const S w = op.weights(r, g, i);
           const S* const dz = op.dpooled.row(r, g);
-          S* const dv = op.dvalues.row(own_bank ? g : 0, op.slots(r, g, i));
+          S* const dv = op.dvalues.row(own_banks ? g : 0, op.slots(r, g, i));
           for (Index c = begin; c < end; ++c) dv[c] += w * dz[c];
         }
   });
