@@ -4,7 +4,7 @@
 #   bash examples/build_for.sh DIRECTORY [--into FOLDER] [--only PROGRAM[,PROGRAM...]]
 #
 # DIRECTORY is a checkpoint, or holds only a config.json. The programs are pretrain, cpt, evaluate, sample
-# and logits. They come to lie in FOLDER, by default build/programs/SHAPE in the repository, which all
+# and logits (and slot_use, when named). They come to lie in FOLDER, by default build/programs/SHAPE in the repository, which all
 # checkpoints of one shape share; the last line printed is that folder:
 #
 #   programs=$(bash examples/build_for.sh llama | tail -n 1)

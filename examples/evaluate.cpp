@@ -7,6 +7,7 @@
 // means are over the tokens that count.
 #include <algorithm>
 #include <numbers>
+#include <optional>
 
 #include "common.hpp"
 #include "midus_model.hpp"
@@ -18,7 +19,8 @@ using midus::fail, midus::Index;
 struct Options {
   std::string directory, json, store = "f32";
   std::vector<std::string> data;
-  Index length = 0, batch = 16;
+  std::optional<Index> length;
+  Index batch = 16;
   int threads = 0;
 };
 
@@ -91,10 +93,10 @@ void write_json(const Options& options, Index length, const std::vector<Row>& ro
 
 int evaluate(const Options& options) {
   if (options.batch < 1) fail("--batch must be at least 1, found ", options.batch);
-  if (options.length < 0) fail("--length must be at least 1, found ", options.length);
   const midus::LlamaConfig config = midus::read_llama_config(options.directory);
   const Index positions = config.max_position_embeddings;
-  const Index length = options.length > 0 ? options.length : std::min<Index>(256, positions);
+  const Index length = options.length.value_or(std::min<Index>(256, positions));
+  if (length < 1) fail("--length must be at least 1, found ", length);
   if (length > positions)
     fail("--length ", length, ": the model knows ", positions, " positions (max_position_embeddings)");
   const auto files = open_files(options, length);

@@ -1,0 +1,84 @@
+// Runs examples/build_for.sh as a user does.
+#include <filesystem>
+
+#include "examples/model_files.hpp"
+#include "examples/program.hpp"
+#include "support/catch.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+const std::string script = MIDUS_SOURCE_DIR "/examples/build_for.sh";
+
+struct Fixture {
+  Fixture() { write_odd_model(directory / "model"); }
+  ProgramResult run(const std::string& arguments) const {
+    return run_in(directory, "bash", "'" + script + "' " + arguments);
+  }
+  std::string error(const std::string& arguments) const {
+    const ProgramResult result = run(arguments);
+    CHECK(result.status == 1);
+    CHECK(result.out.empty());
+    return result.error;
+  }
+  const TemporaryDirectory directory;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "build_for: what is missing is said") {
+  std::filesystem::create_directory(directory / "empty");
+  CHECK(error("") == "build_for.sh: give the directory of a model; see --help\n");
+  CHECK(error("none") == "build_for.sh: there is no directory none\n");
+  CHECK(error("empty") == "build_for.sh: empty holds no config.json\n");
+  CHECK(error("model model") == "build_for.sh: one directory at a time, found model and model\n");
+  CHECK(contains(error("model --only sample,train"), "there is no program \"train\""));
+  CHECK(contains(error("model --into"), "--into needs a value"));
+  CHECK(contains(error("model --fast"), "unknown option --fast"));
+  const ProgramResult help = run("--help");
+  CHECK(help.status == 0);
+  CHECK(contains(help.out, "bash examples/build_for.sh DIRECTORY [--into FOLDER] [--only PROGRAM"));
+  CHECK_FALSE(contains(help.out, "set -"));
+  const ProgramResult no_compiler =
+      run_in(directory, "env", "CXX=no-such-compiler bash '" + script + "' model");
+  CHECK(no_compiler.status == 1);
+  CHECK(no_compiler.error ==
+        "build_for.sh: there is no compiler no-such-compiler: install g++, or set CXX\n");
+}
+
+TEST_CASE_METHOD(Fixture, "build_for: a config.json that is refused is named with the rule", "[builds]") {
+  Json json = read_json_file(odd_config / "config.json");
+  json["midus"]["top_k"] = 6;
+  put_file(directory / "model/config.json", json.dump());
+  CHECK(
+      contains(error("model"),
+               "build_for.sh: model/config.json: \"midus.top_k\" must be an integer from 1 to 5, found 6\n"));
+}
+
+TEST_CASE_METHOD(Fixture, "build_for: two at once, then nothing to do", "[builds]") {
+  const ProgramResult both =
+      run_in(directory, "sh",
+             "-c 'bash \"" + script +
+                 "\" model --only sample --into one > one.log 2>&1 & "
+                 "bash \"" +
+                 script + "\" model --only sample --into \"with a blank\" > two.log 2>&1 && wait $!'");
+  INFO(file_bytes(directory / "one.log") << file_bytes(directory / "two.log"));
+  REQUIRE(both.status == 0);
+  for (const char* const folder : {"one", "with a blank"}) {
+    const std::filesystem::path program = directory / folder / "sample";
+    const auto built = std::filesystem::last_write_time(program);
+    const ProgramResult text = run_in(directory, program.string(), "model --prompt x --max-tokens 2");
+    CHECK(text.status == 0);
+    CHECK(text.out.size() == 3);
+    const ProgramResult again = run("model --only sample --into '" + std::string(folder) + "'");
+    CHECK(again.status == 0);
+    CHECK(again.out == program.parent_path().string() + "\n");  // the last line, and the only one
+    CHECK(std::filesystem::last_write_time(program) == built);
+  }
+  // Without --into: a folder of the shape's.
+  const ProgramResult shared = run("model --only sample");
+  CHECK(shared.out == MIDUS_SOURCE_DIR
+        "/build/programs/v256-d36-l3-h6-kv2-hd6-f20-tied-hml-n5-k3-r7-at0.2\n");
+}

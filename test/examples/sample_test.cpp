@@ -1,0 +1,120 @@
+// Runs the program `sample` (examples/sample.cpp) as a user does.
+#include <cmath>
+#include <set>
+
+#include "examples/model_files.hpp"
+#include "examples/program.hpp"
+#include "support/catch.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+struct Fixture {
+  Fixture() { write_odd_model(directory / "model"); }
+  ProgramResult run(const std::string& arguments) const {
+    return run_in(directory, MIDUS_SAMPLE, "model " + arguments);
+  }
+  std::string sample(const std::string& arguments) const {
+    const ProgramResult result = run(arguments);
+    CHECK(result.error.empty());
+    CHECK(result.status == 0);
+    return result.out;
+  }
+  std::string error(const std::string& arguments) const {
+    const ProgramResult result = run(arguments);
+    CHECK(result.status == 1);
+    return result.error;
+  }
+  const TemporaryDirectory directory;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "sample: greedy is the same text for every seed", "[GN-05]") {
+  const std::string greedy = sample("--prompt Hello --max-tokens 20 --temperature 0");
+  CHECK(greedy.size() == 25);
+  CHECK(greedy.substr(0, 5) == "Hello");
+  for (const char* const more : {"--temperature 0 --seed 1", "--temperature 0 --seed 2 --top-k 50",
+                                 "--temperature -0.0", "--top-k 1 --seed 3", "--temperature 1e-6 --seed 4",
+                                 "--temperature 1e-45", "--top-p 0", "--temperature 0 --threads 3"})
+    CHECK(sample(std::string("--prompt Hello --max-tokens 20 ") + more) == greedy);
+  // Token by token, each with its whole past read anew: the cache is not in the text.
+  std::string again = "Hello";
+  for (int i = 0; i < 6; ++i) {
+    put_file(directory / "so far", again);
+    again = sample("--prompt-file 'so far' --max-tokens 1 --temperature 0");
+  }
+  CHECK(again == greedy.substr(0, 11));
+}
+
+TEST_CASE_METHOD(Fixture, "sample: a seed is a text") {
+  const std::string what = "--prompt Hello --max-tokens 20 --seed ";
+  CHECK(sample(what + "5") == sample(what + "5"));
+  std::set<std::string> texts;
+  for (const char* const seed : {"0", "1", "2", "18446744073709551615"}) texts.insert(sample(what + seed));
+  CHECK(texts.size() == 4);
+}
+
+TEST_CASE_METHOD(Fixture, "sample: the prompt comes out as it is, all bytes included") {
+  const std::string bytes("\0\xff\r\n\xe2\x82", 6);
+  put_file(directory / "prompt", bytes);
+  CHECK(sample("--prompt-file prompt --max-tokens 0") == bytes);
+  CHECK(sample("--prompt-file prompt --max-tokens 3").size() == 9);
+  CHECK(sample("--prompt x").size() == 64);  // what max_position_embeddings leaves room for
+}
+
+TEST_CASE_METHOD(Fixture, "sample: an end-of-text token of config.json ends the text and is not shown") {
+  const std::string greedy = sample("--prompt Hello --max-tokens 20 --temperature 0");
+  const auto end = static_cast<unsigned char>(greedy[9]);
+  Json json = read_json_file(directory / "model/config.json");
+  json["eos_token_id"] = {7, static_cast<int>(end)};
+  put_file(directory / "model/config.json", dump_json(json));
+  const std::size_t first = greedy.find(static_cast<char>(end), 5);
+  CHECK(sample("--prompt Hello --max-tokens 20 --temperature 0") == greedy.substr(0, first));
+}
+
+TEST_CASE_METHOD(Fixture, "sample: options without a meaning are refused by name", "[GN-03]") {
+  for (const char* const bad : {"nan", "inf", "-1", "-inf", "1e999"}) {
+    INFO(bad);
+    CHECK(contains(error(std::string("--prompt x --temperature=") + bad), "temperature"));
+    CHECK(contains(error(std::string("--prompt x --top-p=") + bad), "top-p"));
+  }
+  CHECK(contains(error("--prompt x --top-p 1.5"), "top-p must be a number from 0 to 1, found 1.5"));
+  CHECK(contains(error("--prompt x --top-k -1"), "top-k must be at least 0"));
+  CHECK(contains(error("--prompt x --top-k 1.5"), "top-k"));
+  CHECK(contains(error("--prompt x --max-tokens -1"), "--max-tokens must be at least 0, found -1"));
+  CHECK(contains(error("--prompt x --max-tokens 64"), "there is room for 63"));
+  for (const char* const bad : {"-1", "1.5", "18446744073709551616", "x"})
+    CHECK(
+        contains(error(std::string("--prompt x --seed=") + bad), "--seed must be an integer from 0 to 2^64"));
+  CHECK(contains(error("--prompt x --temperature 0,5"), "--temperature"));
+  const ProgramResult german =
+      run_in(directory, "env", "LC_ALL=de_DE.UTF-8 '" MIDUS_SAMPLE "' model --prompt x --temperature 0,5");
+  CHECK(german.status == 1);
+  CHECK(contains(german.error, "--temperature"));
+
+  CHECK(contains(error("--max-tokens 3"), "give --prompt or --prompt-file"));
+  CHECK(contains(error("--prompt '' --max-tokens 3"), "the prompt is empty"));
+  CHECK(contains(error("--prompt x --prompt-file y"), "excludes"));
+  CHECK(contains(error("--prompt-file none"), "none"));
+  CHECK(contains(error("--prompt " + std::string(65, 'x')), "the prompt has 65 tokens; the model knows 64"));
+}
+
+TEST_CASE_METHOD(Fixture, "sample: models that it cannot continue") {
+  put_weight(directory / "model", "model.norm.weight", 0, std::nanf(""));
+  const ProgramResult poisoned = run("--prompt x --temperature 0");
+  CHECK(poisoned.status == 1);
+  CHECK(poisoned.out.empty());  // never text as if nothing were wrong
+  CHECK(contains(poisoned.error, "model.norm.weight holds nan"));
+  put_file(directory / "model/tokenizer.json", "{}");
+  CHECK(contains(error("--prompt x"), "its tokens are not bytes"));
+  std::filesystem::remove(directory / "model/tokenizer.json");
+  Json json = read_json_file(odd_config / "config.json");
+  json["hidden_size"] = 48;
+  json["head_dim"] = 8;
+  write_random_model(directory / "model", json);
+  std::filesystem::remove(directory / "model/tokenizer.json");
+  CHECK(contains(error("--prompt x"), "hidden_size is 48, the program's is 36"));
+}
