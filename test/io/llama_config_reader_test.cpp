@@ -41,7 +41,7 @@ TEST_CASE("A configuration as data") {
   CHECK(config.history.empty());
 }
 
-TEST_CASE("AR-06: null and absent are the same; what is not honoured is refused by name") {
+TEST_CASE("AR-06: null and absent are the same, what is not honoured is refused by name") {
   for (const char* value : {"null", ""}) {
     Json json = base;
     for (const char* key :

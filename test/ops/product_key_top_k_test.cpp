@@ -184,7 +184,7 @@ TEMPLATE_TEST_CASE("the same slots and bits on any number of threads", "", float
   }
 }
 
-TEMPLATE_TEST_CASE("a dry run touches nothing; no rows are no work", "", float, double) {
+TEMPLATE_TEST_CASE("a dry run touches nothing, no rows are no work", "", float, double) {
   using S = TestType;
   Cpu<S> device(2);
   ProductKeyProblem<S> problem({70, 2, 10, 12, 4}, 1, coarse);

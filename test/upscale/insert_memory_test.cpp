@@ -91,7 +91,7 @@ TEST_CASE("upscale: the same logits as the base's, as numbers") {
   check_identity<Upscaled<Tied, Hive, BeforeLayers<0>>, Tied>();
 }
 
-TEST_CASE("upscale: twice; the first blocks are renumbered with what they learned") {
+TEST_CASE("upscale: twice, the first blocks are renumbered with what they learned") {
   using Base = Small<3>;
   using Once = Upscaled<Base, Hive, BeforeLayers<1>>;
   using Twice = Upscaled<Base, Hive, BeforeLayers<0, 1, 2>>;
