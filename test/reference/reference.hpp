@@ -8,13 +8,9 @@
 #include "reference/embedding.hpp"
 #include "reference/gemm.hpp"
 #include "reference/head_gemm.hpp"
+#include "reference/product_key_top_k.hpp"
 #include "reference/rms_norm.hpp"
 #include "reference/rotary.hpp"
 #include "reference/sum_of_squares.hpp"
 #include "reference/swiglu.hpp"
-#if __has_include("reference/product_key_top_k.hpp")
-#include "reference/product_key_top_k.hpp"
-#endif
-#if __has_include("reference/value_pool.hpp")
 #include "reference/value_pool.hpp"
-#endif
