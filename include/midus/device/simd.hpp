@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "midus/device/eigen.hpp"
@@ -56,17 +57,44 @@ S largest_of(const Packet<S>& x) {
   return Eigen::internal::predux_max(x);
 }
 
-/// e to the x; exactly 0 where that is below the smallest normal number (Eigen stops at a subnormal, which is
-/// slow to compute with), NaN for NaN.
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
+inline constexpr bool packets_are_vectors = true;  // of the compiler: their bits can be computed with
+#else
+inline constexpr bool packets_are_vectors = false;
+#endif
+
+/// e to the x in float: x = m ln 2 + r, a polynomial in r (Cephes' coefficients, as in Eigen), times 2^m put
+/// together from its bits. Half the time of Eigen's, whose last step serves every exponent.
+template <class P>
+P exp_float(const P& unlimited) {
+  using Bits [[gnu::vector_size(sizeof(P))]] = std::int32_t;
+  const auto number = [](float c) { return broadcast(c); };
+  const P x = Eigen::internal::pmin(unlimited, number(89.0f));  // more is infinite all the same; keeps NaN
+  const P shifted = multiply_add(x, number(1.44269504088896341f), number(0x1.8p23f));  // m in the last bits
+  const P m = shifted - number(0x1.8p23f);
+  const P r = multiply_add(m, number(2.12194440e-4f), multiply_add(m, number(-0.693359375f), x));
+  P high = multiply_add(number(1.9875691500e-4f), r, number(1.3981999507e-3f));
+  high = multiply_add(high, r, number(8.3334519073e-3f));
+  P low = multiply_add(number(4.1665795894e-2f), r, number(1.6666665459e-1f));
+  low = multiply_add(low, r, number(5.0000001201e-1f));
+  const P r2 = r * r;
+  const P y = multiply_add(multiply_add(high, r2 * r, low), r2, r + number(1.0f));
+  const Bits half_scale = (__builtin_bit_cast(Bits, shifted) << 23) + (126 << 23);  // 2^(m-1): m may be 128
+  return y * __builtin_bit_cast(P, half_scale) * number(2.0f);
+}
+
+/// e to the x; 0 where that is below about twice the smallest normal number (subnormal numbers are slow to
+/// compute with), NaN for NaN.
 template <class S>
 Packet<S> exp(const Packet<S>& x) {
-  constexpr S lowest = sizeof(S) == 4 ? S(-87.336540) : S(-708.396418532264);
-  if constexpr (width<S> == 1) {
+  constexpr S lowest = sizeof(S) == 4 ? S(-86.5) : S(-708);
+  using Eigen::internal::pcmp_lt, Eigen::internal::pselect, Eigen::internal::pexp;
+  if constexpr (width<S> == 1)
     return x < lowest ? S(0) : std::exp(x);
-  } else {
-    using Eigen::internal::pcmp_lt, Eigen::internal::pselect, Eigen::internal::pexp;
+  else if constexpr (packets_are_vectors && sizeof(S) == 4)
+    return pselect(pcmp_lt(x, broadcast(lowest)), broadcast(S(0)), exp_float(x));
+  else
     return pselect(pcmp_lt(x, broadcast(lowest)), broadcast(S(0)), pexp(x));
-  }
 }
 
 template <class S>
