@@ -101,7 +101,7 @@ function(midus_add_programs name)
   endif()
   # In the repository, or installed; MIDUS_PROGRAM_SOURCES names another folder.
   set(sources "${MIDUS_PROGRAM_SOURCES}")
-  foreach(near ../examples ../../../share/midus/examples)
+  foreach(near ../examples ../../../share/midus/examples ../../../../share/midus/examples)
     if(NOT sources AND EXISTS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}/common.hpp")
       get_filename_component(sources "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}" ABSOLUTE)
     endif()

@@ -64,11 +64,12 @@ void print(std::int32_t byte) { std::fputc(byte, stdout); }
 
 int sample(const Options& options) {
   constexpr Index vocabulary = midus_model::Model::vocab_size;
+  const midus::LlamaConfig config = midus::read_llama_config(options.directory);
+  midus::check_shape<midus_model::Model>(config, options.directory);
   if (!is_byte_model(options.directory, vocabulary))
     fail(options.directory, ": its tokens are not bytes (its vocabulary is ", vocabulary,
          vocabulary == 256 ? ", and there is a tokenizer.json" : "", "), and this program knows no others");
   midus::Sampler draw(options.sampling, seed(options.seed));
-  const midus::LlamaConfig config = midus::read_llama_config(options.directory);
   const std::vector<std::int32_t> ids = prompt(options);
   const auto length = static_cast<Index>(ids.size());
   const Index count = tokens_to_add(options, length, config.max_position_embeddings);

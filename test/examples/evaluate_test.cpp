@@ -98,7 +98,7 @@ TEST_CASE_METHOD(Fixture, "evaluate: tokens that do not count are read and not s
   TokenWriter none(directory / "none.bin", {.weighted = true});
   none.append(ids, std::vector<std::uint8_t>(6, 0));
   none.commit();
-  CHECK(contains(error("model --data w=none.bin"), "no token counts"));
+  CHECK(contains(error("model --data w=none.bin"), "none.bin: no target counts"));
 }
 
 TEST_CASE_METHOD(Fixture, "evaluate: weights kept as bfloat16") {
