@@ -40,19 +40,19 @@ class Variant:
     upscale: tuple = ()  # arguments of `upscale`; none: the base as it is
     train: tuple = ("inserted",)
     memory: bool = False
-    identity: bool = True  # starts with the base's logits
+    sampled: bool = False  # the report shows continuations
 
 
 VARIANTS = (
-    Variant("whole", "no up-scaling, all trained", train=("everything",)),
+    Variant("whole", "no up-scaling, all trained", train=("everything",), sampled=True),
     Variant("last_layers", "no up-scaling, last 2 layers", train=("model.layers.2.*", "model.layers.3.*")),
-    Variant("solar", "SOLAR, all trained", ("--policy", "solar", "--overlap", "1"), ("everything",),
-            identity=False),
+    Variant("solar", "SOLAR, all trained", ("--policy", "solar", "--overlap", "1"), ("everything",)),
     Variant("llama_pro", "LLaMA-Pro, 2 blocks", ("--policy", "llama_pro", "--positions", "1,3")),
     Variant("pkm", "PKM, 2 blocks", ("--policy", "pkm", "--positions", "1,3", "--num-keys", "64", "--top-k", "16",
                                      "--memory-heads", "4", "--query-dim", "16", "--key-spread", "0.5"), memory=True),
     Variant("midus", "MIDUS, 2 blocks", ("--policy", "midus", "--positions", "1,3", "--num-keys", "128", "--top-k",
-                                         "16", "--value-rank", "32", "--key-spread", "0.5"), memory=True),
+                                         "16", "--value-rank", "32", "--key-spread", "0.5"), memory=True,
+            sampled=True),
 )
 
 
@@ -117,131 +117,135 @@ class Quickstart:
     def data(self, name, part):
         return self.out / "data" / f"{name}.{part}.bin"
 
-    def build(self, directory):
-        """The folder with the programs for a model's shape, which are built if need be."""
-        shape = report.shape_of(directory)
-        if shape not in self.programs:
-            config = json.loads((directory / "config.json").read_text())
-            programs = ["cpt", "evaluate", "sample", "logits", "slot_use" if "midus" in config else "pretrain"]
-            command = ["bash", ROOT / "examples/build_for.sh", directory, "--only", ",".join(programs)]
-            self.programs[shape] = Path(run(command, keep=True).splitlines()[-1])
-        return self.programs[shape]
+    def build(self):
+        """Builds the programs for all shapes, before anything is trained: models of one step show the shapes."""
+        programs = self.build_for(HERE / "base", ["pretrain", "cpt", "sample", "logits"])
+        draft = self.out / "shapes" / "base"
+        if not (draft / "final").exists():
+            run([programs / "pretrain", HERE / "base", "--data", self.data("wordnet", "train"), "--steps", 1, "--batch", 1,
+                 "--length", LENGTH, "--out", draft, "--force"])
+        for variant in VARIANTS:
+            if variant.upscale:
+                shape = self.out / "shapes" / variant.name
+                if not shape.exists():
+                    run(["upscale", draft / "final", shape, *variant.upscale, "--no-check"], keep=True)
+                self.build_for(shape, ["cpt", "logits"] + ["slot_use"] * variant.memory + ["sample"] * variant.sampled)
+
+    def build_for(self, directory, programs):
+        """The folder with these programs for the shape of a model."""
+        command = ["bash", ROOT / "examples/build_for.sh", directory, "--only", ",".join(programs)]
+        folder = Path(run(command, keep=True).splitlines()[-1])
+        self.programs[report.shape_of(directory)] = folder
+        return folder
+
+    def program(self, name, model):
+        return self.programs[report.shape_of(model)] / name
 
     def pretrain(self):
         """The base."""
-        programs = self.build(HERE / "base")
         if not (self.base / "config.json").exists():
             with self.clock.stage("pre-training the base", BASE_SECONDS):
-                run([programs / "pretrain", HERE / "base", "--data", self.data("wordnet", "train"), "--out",
-                     self.base.parent, "--steps", self.base_steps, "--warmup", self.base_steps // 25,
+                run([self.program("pretrain", HERE / "base"), HERE / "base", "--data", self.data("wordnet", "train"),
+                     "--out", self.base.parent, "--steps", self.base_steps, "--warmup", self.base_steps // 25,
                      f"--learning-rate={self.rates['base']['learning_rate']:g}", f"--seed={BASE_SEED}",
-                     *self.run_options()])
-        self.evaluate(self.base, "test", self.base.parent / "test.json")
+                     *self.run_options("test")])
 
     @property
     def base(self):
         return self.out / "base" / "final"
 
-    def run_options(self):
-        return ["--batch", BATCH, "--length", LENGTH, "--checkpoint-every", 500, "--keep-last", 1, "--resume"]
+    def run_options(self, part):
+        """What all runs share: they evaluate on a part of both texts before the first step and after the last."""
+        return ["--batch", BATCH, "--length", LENGTH, "--eval", f"new={self.data('bible', part)}",
+                "--eval", f"old={self.data('wordnet', part)}", "--checkpoint-every", 500, "--keep-last", 1, "--resume"]
 
     def model(self, variant, seed):
-        """The model that a variant starts from."""
+        """The model that a variant starts from. `upscale` checks that its logits are the base's."""
         if not variant.upscale:
             return self.base
         model = self.out / "models" / f"{variant.name}-seed-{seed}"
         if not model.exists():
             model.parent.mkdir(exist_ok=True)
             printed = run(["upscale", self.base, model, *variant.upscale, "--seed", seed], keep=True)
-            model.with_suffix(".txt").write_text(printed)
+            model.with_suffix(".txt").write_text(printed + "\n")
         return model
 
-    def continue_pretraining(self, setting, part):
-        """One run of a variant, and its evaluation on a part of both texts. Returns the run's folder."""
-        model = self.model(setting.variant, setting.seed)
-        folder = self.folder(setting)
-        cpt = self.build(model) / "cpt"
+    def continue_pretraining(self, setting, part="test"):
+        """One run of a variant."""
+        model, folder = self.model(setting.variant, setting.seed), self.folder(setting, part)
         if not (folder / "final" / "config.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
             with self.clock.stage(f"{setting.variant.title}, rate {setting.rate:g}, seed {setting.seed}", CPT_SECONDS):
-                run([cpt, model, "--train", *setting.variant.train, "--data", self.data("bible", "train"), "--out", folder,
-                     "--steps", self.cpt_steps, "--warmup", self.cpt_steps // 20, *setting.options(),
-                     *self.run_options()])
-        self.evaluate(folder / "final", part, folder / f"{part}.json")
-        if not setting.variant.identity:
-            self.evaluate(model, part, folder / f"{part}_before.json")
-        return folder
+                run([self.program("cpt", model), model, "--train", *setting.variant.train, "--data",
+                     self.data("bible", "train"), "--out", folder, "--steps", self.cpt_steps, "--warmup",
+                     self.cpt_steps // 20, *setting.options(), *self.run_options(part)])
 
-    def evaluate(self, model, part, path):
-        """Losses on a part of the new and the old domain's text, in nats per byte."""
-        if not path.exists():
-            run([self.build(model) / "evaluate", model, "--length", LENGTH, "--data", f"new={self.data('bible', part)}",
-                 f"old={self.data('wordnet', part)}", "--json", path])
+    def folder(self, setting, part="test"):
+        """Of a run. What rates are chosen by is evaluated on validation text, and lies apart."""
+        return self.out / {"test": "runs", "validation": "tuning"}[part] / setting.name
 
     def sample(self, model, folder):
         """A few continuations."""
         path = folder / "samples.json"
         if not path.exists():
-            program = self.build(model) / "sample"
-            samples = [run([program, model, "--prompt", prompt, "--max-tokens", 100, "--temperature", 0.7, "--seed", 1],
-                           keep=True) for prompt in PROMPTS]
+            samples = [run([self.program("sample", model), model, "--prompt", prompt, "--max-tokens", 100,
+                            "--temperature", 0.7, "--seed", 1], keep=True) for prompt in PROMPTS]
             path.write_text(json.dumps(samples))
 
     def slot_use(self, model, folder):
         """How the heads of a memory use its slots, on the new domain's validation text."""
         path = folder / "slot_use.json"
         if not path.exists():
-            run([self.build(model) / "slot_use", model, "--data", self.data("bible", "validation"), "--json", path])
+            run([self.program("slot_use", model), model, "--data", self.data("bible", "validation"), "--json", path])
 
     # --- what is run
-
-    def plan(self, settings):
-        """Tells the clock what is to be trained still."""
-        seconds = 0 if self.base.exists() else BASE_SECONDS
-        seconds += sum(CPT_SECONDS for setting in settings if not self.folder(setting).joinpath("final").exists())
-        self.clock.plan(seconds)
-
-    def folder(self, setting):
-        return self.out / "runs" / setting.name
 
     def setting(self, variant, seed=1, rate=None):
         chosen = self.rates["variants"][variant.name]
         return Setting(variant, rate or chosen["learning_rate"], chosen.get("rate_scales", {}), seed)
 
+    def begin(self, settings, part):
+        """All that comes before the runs of these settings; tells the clock what is to be trained still."""
+        seconds = 0 if self.base.exists() else BASE_SECONDS
+        seconds += sum(CPT_SECONDS for setting in settings if not (self.folder(setting, part) / "final").exists())
+        self.clock.planned = seconds
+        self.prepare_data()
+        self.build()
+        self.pretrain()
+
     def compare(self, seeds, frontier):
         """Every variant at its committed rate, and with `frontier` at the grid's other rates."""
-        rates = sorted(self.rates["grid"]["learning_rate"]) if frontier else []
+        rates = self.rates["grid"]["learning_rate"] if frontier else []
         planned = [self.setting(variant, seed) for seed in range(1, seeds + 1) for variant in VARIANTS]
         others = [self.setting(variant, 1, rate) for variant in VARIANTS for rate in rates]
         others = [setting for setting in others if setting not in planned]
-        self.plan(planned + others)
-        self.prepare_data()
-        self.pretrain()
+        self.begin(planned + others, "test")
         self.sample(self.base, self.base.parent)
         for setting in planned + others:
-            folder = self.continue_pretraining(setting, "test")
-            if setting.seed == 1 and setting in planned:
+            self.continue_pretraining(setting)
+        for setting in planned[:len(VARIANTS)]:
+            folder = self.folder(setting)
+            if setting.variant.sampled:
                 self.sample(folder / "final", folder)
-                if setting.variant.memory:
-                    self.slot_use(folder / "final", folder)
+            if setting.variant.memory:
+                self.slot_use(folder / "final", folder)
         report.write(self, VARIANTS, planned, others, PROMPTS)
 
     def tune(self):
         """Searches every variant's rate on validation text, with one grid, and writes OUT/rates.json."""
         grid = {variant: [self.setting(variant, 1, rate) for rate in self.rates["grid"]["learning_rate"]]
                 for variant in VARIANTS}
-        self.plan(sum(grid.values(), []))
-        self.prepare_data()
-        self.pretrain()
+        self.begin(sum(grid.values(), []), "validation")
         results, chosen = [], {}
         for variant, settings in grid.items():
             scored = []
             for setting in settings:
-                losses = report.losses(self.continue_pretraining(setting, "validation"), "validation")
+                self.continue_pretraining(setting, "validation")
+                _, losses = report.losses(self.folder(setting, "validation"))
                 scored.append((losses["new"], setting.rate))
                 results.append({"variant": variant.name, "learning_rate": setting.rate, **losses})
             chosen[variant.name] = self.rates["variants"][variant.name] | {"learning_rate": min(scored)[1]}
-        tuned = self.rates | {"steps": self.cpt_steps, "variants": chosen, "results": results}
+        effort = f"{len(VARIANTS)} variants at each rate of the grid, one seed, {self.cpt_steps} steps"
+        tuned = self.rates | {"effort": effort, "variants": chosen, "results": results}
         (self.out / "rates.json").write_text(json.dumps(tuned, indent=1) + "\n")
         print(f"wrote {self.out / 'rates.json'}")
 
@@ -254,9 +258,6 @@ class Clock:
         self.record = record
         self.begin = time.monotonic()
         self.planned = self.nominal = self.taken = 0
-
-    def plan(self, seconds):
-        self.planned = seconds
 
     @contextmanager
     def stage(self, title, seconds):

@@ -35,10 +35,13 @@ def shape_of(directory):
     return json.dumps([config.get(key) for key in keys])
 
 
-def losses(folder, part):
-    """Nats per byte of a model on a part of the new and of the old domain."""
-    evaluation = json.loads((folder / f"{part}.json").read_text())
-    return {result["name"]: result["loss"] for result in evaluation["results"]}
+def losses(folder):
+    """Nats per byte on the new and on the old domain, before a run's first step and after its last."""
+    with open(folder / "evaluations.jsonl", encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    at = {step: {line["name"]: line["loss"] for line in lines if line["step"] == step} for step in
+          (lines[0]["step"], lines[-1]["step"])}
+    return tuple(at.values())
 
 
 def parameters(path):
@@ -63,7 +66,7 @@ def steps(folder):
 def collect(quickstart, variants, planned, others):
     """All numbers of the report, as it is written to results.json."""
     base = quickstart.base
-    before = losses(base.parent, "test")
+    _, before = losses(base.parent)
     base_steps = steps(base.parent)
     results = {"base": {"losses": before, "parameters": parameters(base / "model.safetensors"),
                         "steps": len(base_steps), **cost(base_steps)},
@@ -71,21 +74,19 @@ def collect(quickstart, variants, planned, others):
     for variant in variants:
         runs = [setting for setting in planned if setting.variant is variant]
         folders = [quickstart.folder(setting) for setting in runs]
-        after = [losses(folder, "test") for folder in folders]
+        starts, ends = zip(*map(losses, folders))
         logs = [steps(folder) for folder in folders]
         results["variants"].append({
             "name": variant.name, "title": variant.title, "learning_rate": runs[0].rate,
             "rate_scales": runs[0].rate_scales, "seeds": [setting.seed for setting in runs],
             "added": parameters(folders[0] / "final" / "model.safetensors") - results["base"]["parameters"],
-            "trained": trained_parameters(folders[0]), "steps": len(logs[0]), "losses": after,
+            "trained": trained_parameters(folders[0]), "steps": len(logs[0]), "before": starts[0], "losses": ends,
             "folders": [str(folder.relative_to(quickstart.out)) for folder in folders],
-            # Before: what was up-scaled by a policy that is the identity has the base's losses.
-            "before": before if variant.identity else losses(folders[0], "test_before"),
             **cost(logs[0])})
     for setting in others:
         folder = quickstart.folder(setting)
         results["others"].append({"name": setting.variant.name, "learning_rate": setting.rate,
-                                  "losses": losses(folder, "test")})
+                                  "losses": losses(folder)[1]})
     return results
 
 
@@ -318,7 +319,8 @@ def write(quickstart, variants, planned, others, prompts):
     if uses:
         plot_slot_use(uses, folder)
     samples = {title: json.loads((path / "samples.json").read_text())
-               for title, path in {"the base": quickstart.base.parent, **first}.items()}
+               for title, path in {"the base": quickstart.base.parent, **first}.items()
+               if (path / "samples.json").exists()}
     write_html(quickstart, results, rows, samples, uses, prompts, folder)
     print("\n" + markdown(rows))
     print(f"report: {folder / 'report.html'}")
