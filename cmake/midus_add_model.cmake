@@ -5,9 +5,9 @@
 #     "midus_model.hpp" (midus_model::Model, ::Base, ::Memory, ::shape), midus::midus and midus::hf. CMake runs
 #     again when the file changes; what is wrong with it is an error of CMake.
 #
-#   midus_add_programs(NAME [PROGRAMS pretrain cpt evaluate sample logits slot_use] [FOLDER directory])
-#     Makes a target NAME_<program> for each of midus' programs; the executable is FOLDER/<program>
-#     (default: NAME/ in the build directory).
+#   midus_add_programs(NAME [FOLDER directory])
+#     Makes the target NAME_programs: pretrain, cpt, evaluate, sample, logits and slot_use for the model, which come
+#     to lie in FOLDER (default: NAME/ in the build directory). They are one executable with several names.
 include_guard(GLOBAL)
 
 # Sets `result` to the program model_header, which is compiled now: a type is needed before anything can be
@@ -94,15 +94,15 @@ function(midus_add_model name)
 endfunction()
 
 function(midus_add_programs name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "PROGRAMS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "FOLDER" "")
   if(arg_UNPARSED_ARGUMENTS OR NOT TARGET ${name}::model)
     message(FATAL_ERROR "midus_add_programs: write midus_add_model(${name} CONFIG config.json), then "
-                        "midus_add_programs(${name} [PROGRAMS ...] [FOLDER directory])")
+                        "midus_add_programs(${name} [FOLDER directory])")
   endif()
   # In the repository, or installed; MIDUS_PROGRAM_SOURCES names another folder.
   set(sources "${MIDUS_PROGRAM_SOURCES}")
   foreach(near ../examples ../../../share/midus/examples ../../../../share/midus/examples)
-    if(NOT sources AND EXISTS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}/common.hpp")
+    if(NOT sources AND EXISTS "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}/programs.cpp")
       get_filename_component(sources "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${near}" ABSOLUTE)
     endif()
   endforeach()
@@ -114,23 +114,19 @@ function(midus_add_programs name)
   if(NOT CLI11_FOUND)
     message(FATAL_ERROR "The programs of midus need CLI11: install libcli11-dev, or set CLI11_DIR")
   endif()
-  if(NOT arg_PROGRAMS)
-    set(arg_PROGRAMS pretrain cpt evaluate sample logits slot_use)
-  endif()
   if(NOT arg_FOLDER)
     set(arg_FOLDER "${name}")
   endif()
   get_filename_component(folder "${arg_FOLDER}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_BINARY_DIR}")
-  foreach(program IN LISTS arg_PROGRAMS)
-    set(source "${sources}/${program}.cpp")
-    if(NOT EXISTS "${source}")
-      message(FATAL_ERROR "midus_add_programs: midus has no program \"${program}\" (${source})")
-    endif()
-    add_executable(${name}_${program} "${source}")
-    target_link_libraries(${name}_${program} PRIVATE ${name}::model CLI11::CLI11)
-    if(TARGET midus_settings)  # in midus' own build
-      target_link_libraries(${name}_${program} PRIVATE midus_settings)
-    endif()
-    set_target_properties(${name}_${program} PROPERTIES OUTPUT_NAME ${program} RUNTIME_OUTPUT_DIRECTORY "${folder}")
+  add_executable(${name}_programs "${sources}/programs.cpp")
+  target_link_libraries(${name}_programs PRIVATE ${name}::model CLI11::CLI11)
+  if(TARGET midus_settings)  # in midus' own build
+    target_link_libraries(${name}_programs PRIVATE midus_settings)
+  endif()
+  set_target_properties(${name}_programs PROPERTIES OUTPUT_NAME programs RUNTIME_OUTPUT_DIRECTORY "${folder}")
+  foreach(program pretrain cpt evaluate sample logits slot_use)
+    add_custom_command(TARGET ${name}_programs POST_BUILD VERBATIM
+                       COMMAND ${CMAKE_COMMAND} -E create_hardlink programs ${program}
+                       WORKING_DIRECTORY "${folder}")
   endforeach()
 endfunction()

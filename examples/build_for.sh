@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds midus' programs for the model in a directory: its shape becomes a type.
 #
-#   bash examples/build_for.sh DIRECTORY [--into FOLDER] [--only PROGRAM[,PROGRAM...]]
+#   bash examples/build_for.sh DIRECTORY [--into FOLDER]
 #
-# DIRECTORY is a checkpoint, or holds only a config.json. The programs are pretrain, cpt, evaluate, sample
-# and logits (and slot_use, when named). They come to lie in FOLDER, by default build/programs/SHAPE in the repository, which all
-# checkpoints of one shape share; the last line printed is that folder:
+# DIRECTORY is a checkpoint, or holds only a config.json. The programs are pretrain, cpt, evaluate, sample,
+# logits and slot_use. They come to lie in FOLDER, by default build/programs/SHAPE in the repository, which
+# all checkpoints of one shape share; the last line printed is that folder:
 #
 #   programs=$(bash examples/build_for.sh llama | tail -n 1)
 #   "$programs/evaluate" llama --data test=test.bin
@@ -20,16 +20,16 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-directory='' into='' only='pretrain,cpt,evaluate,sample,logits'
+directory='' into=''
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help)
             sed -n '2,/^set/{/^#/!d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
             exit 0
             ;;
-        --into | --only)
+        --into)
             [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value; see --help"
-            if [ "$1" = --into ]; then into=$2; else only=$2; fi
+            into=$2
             shift
             ;;
         -*) fail "unknown option $1; see --help" ;;
@@ -46,13 +46,6 @@ done
 command -v cmake >/dev/null || fail "cmake is needed: install cmake (3.22 or newer)"
 compiler=${CXX:-c++}
 command -v "${compiler%% *}" >/dev/null || fail "there is no compiler $compiler: install g++, or set CXX"
-IFS=, read -r -a programs <<<"$only"
-for program in "${programs[@]}"; do
-    case $program in
-        pretrain | cpt | evaluate | sample | logits | slot_use) ;;
-        *) fail "there is no program \"$program\"; there are pretrain, cpt, evaluate, sample, logits and slot_use" ;;
-    esac
-done
 
 root=$repository/build/programs
 compiler_key=$(printf '%s' "$compiler" | tr -c 'A-Za-z0-9+._-' '_')
@@ -103,12 +96,12 @@ if [ ! -f "$build/build.ninja" ] && [ ! -f "$build/Makefile" ]; then
     quietly cmake -S "$repository" -B "$build" "${options[@]}" "-DMIDUS_MODEL=$build/config.json" \
         "-DMIDUS_MODEL_HEADER=$generator" || fail "cannot configure the programs for $directory"
 fi
-echo "building ${programs[*]} for $shape" >&2
-cmake --build "$build" --parallel 2 --target "${programs[@]/#/model_}" >&2 || fail "the build failed"
+echo "building the programs for $shape" >&2
+cmake --build "$build" --target model_programs >&2 || fail "the build failed"
 
 folder=${into:-$root/$shape}
 mkdir -p "$folder"
-for program in "${programs[@]}"; do
+for program in pretrain cpt evaluate sample logits slot_use; do
     # Another name first: a program that is running keeps its file.
     if ! cmp -s "$build/programs/$program" "$folder/$program"; then
         cp "$build/programs/$program" "$folder/.$program.$$"

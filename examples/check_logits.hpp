@@ -18,6 +18,7 @@
 
 #include "midus/core/random.hpp"
 #include "midus/io/atomic_file.hpp"
+#include "midus/io/in_quotes.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/safetensors.hpp"
 #include "midus/io/tensor_convert.hpp"
@@ -54,11 +55,12 @@ class LogitsCheck {
 
   /// The logits of the model in a directory, flat.
   std::vector<double> logits(const std::filesystem::path& model) const {
-    const std::string output = run("bash " + quoted(build_for_) + " " + quoted(model) + " --only logits");
+    const std::string output =
+        run("bash " + midus::shell_quoted(build_for_.string()) + " " + midus::shell_quoted(model.string()));
     const std::filesystem::path program = std::filesystem::path(last_line(output)) / "logits";
     const std::filesystem::path out = folder_ / "logits.safetensors";
-    run(quoted(program) + " " + quoted(model) + " --ids " + quoted(folder_ / "ids.json") + " --out " +
-        quoted(out));
+    run(midus::shell_quoted(program.string()) + " " + midus::shell_quoted(model.string()) + " --ids " +
+        midus::shell_quoted((folder_ / "ids.json").string()) + " --out " + midus::shell_quoted(out.string()));
     const midus::SafetensorsFile file(out);
     const midus::StoredTensor& tensor = file.at("logits");
     std::vector<double> values(tensor.bytes.size() * 8 /
@@ -69,12 +71,6 @@ class LogitsCheck {
   }
 
  private:
-  static std::string quoted(const std::filesystem::path& path) {
-    std::string out = "'";
-    for (const char c : path.string()) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return out + "'";
-  }
-
   static std::string last_line(std::string output) {
     while (!output.empty() && output.back() == '\n') output.pop_back();
     return output.substr(output.rfind('\n') + 1);

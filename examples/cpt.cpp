@@ -1,32 +1,29 @@
 // Continues the pre-training of a checkpoint: only what its last expansion inserted, everything, or any
 // parameters by name. Build it for the checkpoint's shape with `bash examples/build_for.sh DIRECTORY`; copy
 // it to start an experiment of your own.
+//
+//     cpt CHECKPOINT_DIR --train inserted --data bible.train.bin --eval new=bible.validation.bin --out run
 #include "midus_model.hpp"
 #include "training.hpp"
 
-int main(int argc, char** argv) try {
-  CLI::App app("cpt: continue the pre-training of a model on token files (see prepare)");
+int main(int argc, char** argv) {
+  CLI::App app("Continues the pre-training of a model on token files (see prepare).", "cpt");
   std::string directory;
   std::vector<std::string> train{"inserted"};
   TrainingArguments arguments;
   app.add_option("CHECKPOINT_DIR", directory, "The model to start from")->required();
   app.add_option("--train", train,
                  "What trains: inserted (the last expansion's blocks), inserted:all (every expansion's), "
-                 "everything, or "
-                 "patterns of names (* and ?)")
+                 "everything, or patterns of names (* and ?)")
       ->capture_default_str();
   arguments.add_to(app);
-  CLI11_PARSE(app, argc, argv);
-
-  midus::Cpu<float> device(arguments.threads);
-  const auto checkpoint = arguments.checkpoint();
-  arguments.run.like = directory;
-  auto model = midus::load<midus_model::Model>(
-      checkpoint.value_or(directory), device,
-      {.say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); }});
-  model.train(train);
-  return arguments(model, checkpoint, argc, argv);
-} catch (const std::exception& error) {
-  std::fprintf(stderr, "cpt: %s\n", error.what());
-  return 1;
+  return run_program(app, argc, argv, [&] {
+    midus::Cpu<float> device(arguments.threads);
+    const auto checkpoint = arguments.checkpoint();
+    arguments.run.like = directory;
+    const auto say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    auto model = midus::load<midus_model::Model>(checkpoint.value_or(directory), device, {.say = say});
+    model.train(train);
+    return arguments(model, checkpoint, argc, argv);
+  });
 }

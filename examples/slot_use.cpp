@@ -1,36 +1,33 @@
-// How evenly the heads of a model's Memory blocks use their slots on a token file, as JSON. Build it for the
-// model's shape with `bash examples/build_for.sh DIRECTORY --only slot_use`.
-#include <CLI/CLI.hpp>
-#include <cstdio>
-#include <fstream>
-
-#include "midus/hf.hpp"
-#include "midus/midus.hpp"
+// How evenly the heads of a model's Memory blocks use their slots on a token file. Build it for the model's
+// shape with `bash examples/build_for.sh DIRECTORY`.
+//
+//     slot_use CHECKPOINT_DIR --data bible.test.bin --json slot_use.json
 #include "midus/train/slot_use.hpp"
+#include "common.hpp"
 #include "midus_model.hpp"
 
-int main(int argc, char** argv) try {
-  CLI::App app("slot_use: how evenly the heads of a model's Memory blocks use their slots on a token file");
-  std::string directory, data, json;
-  midus::Index length = 128;
-  int threads = 0;
-  app.add_option("CHECKPOINT_DIR", directory, "The model")->required();
-  app.add_option("--data", data, "The token file to read (see prepare)")->required();
-  app.add_option("--length", length, "Tokens of a window")->capture_default_str();
-  app.add_option("--json", json, "Where to write the numbers too");
-  app.add_option("--threads", threads, "0: all processors")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+namespace {
 
-  midus::Cpu<float> device(threads);
-  auto model = midus::load<midus_model::Model>(directory, device);
-  const midus::EvaluationBatches batches(midus::TokenFile(data), length);
-  midus::Json result;
-  if constexpr (midus_model::Model::Where::count == 0) {
-    midus::fail(directory, " has no Memory blocks");
+using midus::fail, midus::Index;
+
+struct Options {
+  std::string directory, data, json;
+  Index length = 128;
+  int threads = 0;
+};
+
+template <class Config>
+int slot_use(const Options& options) {
+  if constexpr (Config::Where::count == 0) {
+    fail(options.directory, " has no Memory blocks");
   } else {
+    midus::Cpu<float> device(options.threads);
+    auto model = load_model<Config>(options.directory, device);
+    const midus::EvaluationBatches batches(midus::TokenFile(options.data), options.length);
     const auto use = midus::slot_use(model, batches);
+    midus::Json result;
     result["tokens"] = batches.file().size() - 1;
-    result["slots"] = midus::slots_of<midus_model::Model::Inserted::MemoryConfig::keys>();
+    result["slots"] = midus::slots_of<Config::Inserted::MemoryConfig::keys>();
     for (std::size_t block = 0; block < use.size(); ++block) {
       midus::Json& of_block = result["blocks"][block];
       of_block["block"] = block;
@@ -42,13 +39,20 @@ int main(int argc, char** argv) try {
                     100 * of_head.used_share(), of_head.kl_to_uniform());
       }
     }
+    if (!options.json.empty()) midus::write_file(options.json, midus::dump_json(result) + "\n");
+    return 0;
   }
-  if (json.empty()) return 0;
-  std::ofstream file(json);
-  file << result.dump(1) << "\n";
-  if (!file.flush()) midus::fail(json, ": cannot write");
-  return 0;
-} catch (const std::exception& error) {
-  std::fprintf(stderr, "slot_use: %s\n", error.what());
-  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("How evenly the heads of a model's Memory blocks use their slots.", "slot_use");
+  Options options;
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
+  app.add_option("--data", options.data, "The token file to read (see prepare)")->required();
+  app.add_option("--length", options.length, "Tokens of a window")->capture_default_str();
+  app.add_option("--json", options.json, "Write the numbers to this file too");
+  add_threads(app, options.threads);
+  return run_program(app, argc, argv, [&] { return slot_use<midus_model::Model>(options); });
 }

@@ -1,14 +1,10 @@
 // What `pretrain` and `cpt` share: the options of a run.
 #pragma once
 
-#include <CLI/CLI.hpp>
-#include <cstdio>
 #include <filesystem>
-#include <string>
 #include <vector>
 
-#include "midus/hf.hpp"
-#include "midus/midus.hpp"
+#include "common.hpp"
 
 /// NAME=VALUE, as options give it.
 inline std::pair<std::string, std::string> name_and_value(const std::string& option,
@@ -74,7 +70,7 @@ struct TrainingArguments {
     app.add_option("--keep-last", run.keep_last, "Checkpoints to keep")->capture_default_str();
     app.add_option("--keep-every", run.keep_every, "Keep every checkpoint at a multiple of this step too")
         ->capture_default_str();
-    app.add_option("--threads", threads, "0: all processors")->capture_default_str();
+    add_threads(app, threads);
     app.add_flag("--resume", resume, "Go on from the newest checkpoint in OUT, where there is one");
     app.add_flag("--force", force, "Start again where OUT has a run already; its checkpoints are removed");
     app.add_flag("--dry-run", dry_run, "Say what memory, steps and time the run takes, and stop");
@@ -120,21 +116,15 @@ struct TrainingArguments {
       const auto [name, file] = name_and_value("eval", given);
       run.evaluations.emplace_back(name, midus::EvaluationBatches(midus::TokenFile(file), train.length));
     }
-    for (int i = 0; i < argc; ++i) run.resume_command += (i ? " " : "") + std::string(argv[i]);
+    for (int i = 0; i < argc; ++i) run.resume_command += (i ? " " : "") + midus::shell_quoted(argv[i]);
     if (!resume) run.resume_command += " --resume";
 
-    midus::Index trained = 0;
-    model.visit([&](const midus::Path& path, const auto& parameter) {
-      if (parameter.frozen()) return;
-      trained += parameter.shape.size();
-      if (dry_run) std::printf("trains %s %s\n", path.str().c_str(), to_string(parameter.shape).c_str());
-    });
     midus::Trainer trainer(model, adamw, std::move(sources), train);
     if (dry_run) {
       std::printf("%s", midus::describe_run(trainer).c_str());
       return 0;
     }
-    std::fprintf(stderr, "trains %lld parameters\n", static_cast<long long>(trained));
+    std::fprintf(stderr, "%s", midus::describe_trained(model).c_str());
     return midus::Run(trainer, std::move(run))(checkpoint);
   }
 };

@@ -35,7 +35,7 @@ if [ "$torch" = yes ]; then
   MIDUS_TORCH_PYTHON=$(sh test/torch/install.sh | tail -n 1)
   export MIDUS_TORCH_PYTHON
 fi
-part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=ON \
+part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=ON -DMIDUS_WERROR=ON \
   -DMIDUS_TORCH_PYTHON="${MIDUS_TORCH_PYTHON:-}"
 part "build" cmake --build "$build" -j "$(nproc)"
 part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log"

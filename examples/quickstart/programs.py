@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -42,7 +43,8 @@ def run(command, keep=False):
     it, it saves where it is, and is waited for."""
     show(command)
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE if keep else None)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     printed, stopped = None, False
     while process.poll() is None:
         try:

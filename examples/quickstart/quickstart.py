@@ -6,8 +6,10 @@ folder --out and is skipped when that is there, so an interrupted run goes on wi
 
 import argparse
 import json
+import os
 import shlex
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,24 +118,25 @@ class Quickstart:
 
     def build(self):
         """Builds the programs for all shapes, before anything is trained: models of one step show the shapes."""
-        programs = self.build_for(HERE / "base", ["pretrain", "cpt", "sample", "logits"])
+        self.build_for(HERE / "base")
         draft = self.out / "shapes" / "base"
         if not (draft / "final").exists():
-            run([programs / "pretrain", HERE / "base", "--data", self.data("wordnet", "train"), "--steps", 1, "--batch", 1,
-                 "--length", LENGTH, "--out", draft, "--force"])
+            run([self.program("pretrain", HERE / "base"), HERE / "base", "--data", self.data("wordnet", "train"), "--steps",
+                 1, "--batch", 1, "--length", LENGTH, "--out", draft, "--force"])
+        shapes = {}
         for variant in VARIANTS:
             if variant.upscale:
                 shape = self.out / "shapes" / variant.name
                 if not shape.exists():
                     run(["upscale", draft / "final", shape, *variant.upscale, "--no-check"], keep=True)
-                self.build_for(shape, ["cpt", "logits"] + ["slot_use"] * variant.memory + ["sample"] * variant.sampled)
+                shapes[report.shape_of(shape)] = shape  # two variants can share one
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(self.build_for, shapes.values()))
 
-    def build_for(self, directory, programs):
-        """The folder with these programs for the shape of a model."""
-        command = ["bash", ROOT / "examples/build_for.sh", directory, "--only", ",".join(programs)]
-        folder = Path(run(command, keep=True).splitlines()[-1])
+    def build_for(self, directory):
+        """The folder with the programs for the shape of a model."""
+        folder = Path(run(["bash", ROOT / "examples/build_for.sh", directory], keep=True).splitlines()[-1])
         self.programs[report.shape_of(directory)] = folder
-        return folder
 
     def program(self, name, model):
         return self.programs[report.shape_of(model)] / name

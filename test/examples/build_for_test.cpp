@@ -34,12 +34,11 @@ TEST_CASE_METHOD(Fixture, "build_for: what is missing is said") {
   CHECK(error("none") == "build_for.sh: there is no directory none\n");
   CHECK(error("empty") == "build_for.sh: empty holds no config.json\n");
   CHECK(error("model model") == "build_for.sh: one directory at a time, found model and model\n");
-  CHECK(contains(error("model --only sample,train"), "there is no program \"train\""));
   CHECK(contains(error("model --into"), "--into needs a value"));
   CHECK(contains(error("model --fast"), "unknown option --fast"));
   const ProgramResult help = run("--help");
   CHECK(help.status == 0);
-  CHECK(contains(help.out, "bash examples/build_for.sh DIRECTORY [--into FOLDER] [--only PROGRAM"));
+  CHECK(contains(help.out, "bash examples/build_for.sh DIRECTORY [--into FOLDER]"));
   CHECK_FALSE(contains(help.out, "set -"));
   const ProgramResult no_compiler =
       run_in(directory, "env", "CXX=no-such-compiler bash '" + script + "' model");
@@ -61,9 +60,9 @@ TEST_CASE_METHOD(Fixture, "build_for: two at once, then nothing to do", "[builds
   const ProgramResult both =
       run_in(directory, "sh",
              "-c 'bash \"" + script +
-                 "\" model --only sample --into one > one.log 2>&1 & "
+                 "\" model --into one > one.log 2>&1 & "
                  "bash \"" +
-                 script + "\" model --only sample --into \"with a blank\" > two.log 2>&1 && wait $!'");
+                 script + "\" model --into \"with a blank\" > two.log 2>&1 && wait $!'");
   INFO(file_bytes(directory / "one.log") << file_bytes(directory / "two.log"));
   REQUIRE(both.status == 0);
   for (const char* const folder : {"one", "with a blank"}) {
@@ -72,13 +71,13 @@ TEST_CASE_METHOD(Fixture, "build_for: two at once, then nothing to do", "[builds
     const ProgramResult text = run_in(directory, program.string(), "model --prompt x --max-tokens 2");
     CHECK(text.status == 0);
     CHECK(text.out.size() == 3);
-    const ProgramResult again = run("model --only sample --into '" + std::string(folder) + "'");
+    const ProgramResult again = run("model --into '" + std::string(folder) + "'");
     CHECK(again.status == 0);
     CHECK(again.out == program.parent_path().string() + "\n");  // the last line, and the only one
     CHECK(std::filesystem::last_write_time(program) == built);
   }
   // Without --into: a folder of the shape's.
-  const ProgramResult shared = run("model --only sample");
+  const ProgramResult shared = run("model");
   CHECK(shared.out == MIDUS_SOURCE_DIR
         "/build/programs/v256-d36-l3-h6-kv2-hd6-f20-tied-hml-n5-k3-r7-at0.2\n");
 }

@@ -30,8 +30,7 @@ void put_fake_build(const TemporaryDirectory& directory, const std::vector<float
   put_logits("deeper.logits", deeper_logits);
   const std::string here = directory.path().string();
   put_file(directory / "build_for.sh",
-           "[ \"$2 $3\" = '--only logits' ] && [ -f \"$1/config.json\" ] || exit 3\necho building\necho '" +
-               here + "'\n");
+           "[ $# = 1 ] && [ -f \"$1/config.json\" ] || exit 3\necho building\necho '" + here + "'\n");
   put_file(
       directory / "logits",
       "#!/bin/sh\n# DIRECTORY --ids FILE --out FILE\n[ -f \"$1/model.safetensors\" ] && [ -f \"$3\" ] || "

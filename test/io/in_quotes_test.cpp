@@ -13,3 +13,11 @@ TEST_CASE("Text from outside in a message") {
   CHECK(in_quotes("aü", 2) == "\"a...\"");  // not half of a character
   CHECK(in_quotes("aü", 3) == "\"aü\"");
 }
+
+TEST_CASE("shell_quoted: one word, whatever is in it") {
+  CHECK(shell_quoted("runs/one=2") == "runs/one=2");
+  CHECK(shell_quoted("") == "''");
+  CHECK(shell_quoted("two words") == "'two words'");
+  CHECK(shell_quoted("*.memory.values=5") == "'*.memory.values=5'");
+  CHECK(shell_quoted("it's $HOME") == "'it'\\''s $HOME'");
+}

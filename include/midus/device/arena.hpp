@@ -24,7 +24,7 @@ class Arena {
       void* const base = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (base == MAP_FAILED) continue;
       base_ = static_cast<std::byte*>(base);
-      reserved_ = bytes;
+      reserved_ = bytes / alignment * alignment;
       return;
     }
     fail("Arena: the system refuses even 256 MiB of address space; raise the limit (ulimit -v)");
@@ -44,9 +44,9 @@ class Arena {
   /// `bytes` of uninitialised memory, aligned to a cache line. It is given back when the scope that encloses
   /// the call ends.
   void* allocate(std::size_t bytes) {
-    bytes = (bytes + alignment - 1) / alignment * alignment;
-    if (bytes > reserved_ - used_)
+    if (bytes > reserved_ - used_)  // both are multiples of the alignment, so rounding up still fits
       fail("Arena: ", bytes, " bytes wanted, ", reserved_ - used_, " of ", reserved_, " left");
+    bytes = (bytes + alignment - 1) / alignment * alignment;
     std::byte* const at = base_ + used_;
     used_ += bytes;
     peak_ = std::max(peak_, used_);

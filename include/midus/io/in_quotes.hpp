@@ -1,4 +1,4 @@
-// Text from outside, made fit for a message.
+// Text from outside, made fit for a message or a command line.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,16 @@ inline std::string in_quotes(std::string_view text, std::size_t longest = 160) {
     }
   }
   return out + (length < text.size() ? "...\"" : "\"");
+}
+
+/// `text` as one word of a shell's command line: in single quotes where it needs them.
+inline std::string shell_quoted(std::string_view text) {
+  constexpr std::string_view plain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+  if (!text.empty() && text.find_first_not_of(plain) == text.npos) return std::string(text);
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
 }
 
 }  // namespace midus

@@ -181,7 +181,9 @@ inline std::vector<Expansion> read_history(const JsonObject& section, const Llam
         expansion.parent_positions.push_back(static_cast<int>(position));
     if (entry.has("seed")) {
       const Json& seed = *entry.find("seed");
-      if (!seed.is_number_unsigned()) entry.refuse("seed", "an integer from 0 to 2^64 - 1");
+      const bool whole =
+          seed.is_number_unsigned() || (seed.is_number_integer() && seed.get<std::int64_t>() >= 0);
+      if (!whole) entry.refuse("seed", "an integer from 0 to 2^64 - 1");
       expansion.seed = seed.get<std::uint64_t>();
     }
     history.push_back(std::move(expansion));

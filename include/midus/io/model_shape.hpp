@@ -1,6 +1,7 @@
 // A model's type as data: what config.json would say of it.
 #pragma once
 
+#include "midus/io/in_quotes.hpp"
 #include "midus/io/llama_config.hpp"
 #include "midus/model/language_model.hpp"
 
@@ -55,7 +56,8 @@ void check_shape(const LlamaConfig& config, const std::string& directory) {
   for (const ShapeDifference& difference : differences)
     message +=
         text(" ", difference.name, " is ", difference.right, ", the program's is ", difference.left, ";");
-  fail(message, " build the programs for this model with: bash examples/build_for.sh ", directory);
+  fail(message, " build the programs for this model with: bash examples/build_for.sh ",
+       shell_quoted(directory));
 }
 
 }  // namespace midus

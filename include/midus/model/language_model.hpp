@@ -10,14 +10,15 @@
 
 #include "midus/device/buffer.hpp"
 #include "midus/layers/embedding.hpp"
+#include "midus/model/batch.hpp"
 #include "midus/model/expansion.hpp"
+#include "midus/model/head_loss.hpp"
 #include "midus/model/kv_cache.hpp"
 #include "midus/model/llama.hpp"
 #include "midus/model/parameter_store.hpp"
 #include "midus/model/settings.hpp"
 #include "midus/model/stack.hpp"
 #include "midus/model/transformer_block.hpp"
-#include "midus/ops/cross_entropy.hpp"
 
 namespace midus {
 
@@ -30,25 +31,6 @@ concept ModelConfig = requires {
   typename C::AttentionConfig;
   typename C::Where;
 };
-
-/// Token ids and what should follow each, in host memory; a target may be `ignored_target`.
-struct Batch {
-  View<const std::int32_t, 2> ids;      // [B,T]
-  View<const std::int32_t, 2> targets;  // [B,T]
-};
-
-/// Σ of the counted targets' losses (nats), and how many were counted.
-struct LossSum {
-  double sum = 0;
-  Index count = 0;
-  double mean() const { return sum / static_cast<double>(count); }
-};
-
-/// How many targets of a batch count.
-inline Index counted_targets(const View<const std::int32_t, 2>& targets) {
-  return std::ranges::count_if(targets.data(), targets.data() + targets.size(),
-                               [](std::int32_t target) { return target != ignored_target; });
-}
 
 /// A language model of shape `Config` on a device, which must outlive it. Movable; after a move the views of
 /// its parameters still hold.
@@ -108,8 +90,7 @@ class LanguageModel {
   /// What was inserted, oldest first.
   std::vector<Expansion> expansions;
 
-  // --- what trains
-  // ---------------------------------------------------------------------------------------------------
+  // --- what trains ---
 
   /// Makes trainable what any of `wanted` says, and freezes all else: `inserted`, `inserted_all`,
   /// `everything`, or a pattern of names (`*` and `?`, see `matches`). A pattern that names nothing is an
@@ -173,13 +154,12 @@ class LanguageModel {
   /// Hands the memory of the parameters over; the model is of no use afterwards.
   ParameterStore<D> release() && { return std::move(store_); }
 
-  // --- what it computes
-  // ----------------------------------------------------------------------------------------------
+  // --- what it computes ---
 
   /// Adds the gradients of scale · Σ losses to the trained parameters' and returns Σ losses. With scale = 1 /
   /// (counted targets) of all batches of a step, the step's gradient is that of the mean over its tokens.
   LossSum loss_and_gradients(const Batch& batch, double scale, bool checkpointing = false) {
-    check(batch);
+    check_batch(batch, Config::vocab_size);
     const auto scope = device_->scope();
     const Sequences<D> tokens = place(batch.ids.extent(0), batch.ids.extent(1), 0);
     const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
@@ -192,7 +172,7 @@ class LanguageModel {
     norm_.forward(*device_, top, norm, normed);
     const bool below_head = lowest_ < depth || !norm_.weight.frozen();
     const auto dnormed = below_head ? device_->allocate(top.shape()) : Out<D, 2>{};
-    const LossSum loss = head_loss(normed, batch.targets.flat(), scale, true, dnormed);
+    const LossSum loss = head_loss(*device_, head(), normed, batch.targets.flat(), dnormed, scale);
     if (!below_head) return loss;
 
     const auto dx = device_->allocate(top.shape());
@@ -205,15 +185,15 @@ class LanguageModel {
 
   /// Σ losses of a batch, without gradients.
   LossSum loss(const Batch& batch) {
-    check(batch);
+    check_batch(batch, Config::vocab_size);
     const auto scope = device_->scope();
     const auto normed = hidden(batch.ids);
-    return head_loss(normed, batch.targets.flat(), 1, false, {});
+    return head_loss(*device_, head(), normed, batch.targets.flat());
   }
 
   /// The logits of every position, [B·T,V], in device memory that lives until the enclosing scope ends.
   Out<D, 2> logits(View<const std::int32_t, 2> ids) {
-    check_ids(ids);
+    check_ids(ids, Config::vocab_size);
     const auto out = device_->allocate(midus::Shape{ids.size(), Index{Config::vocab_size}});
     const auto scope = device_->scope();
     const auto normed = hidden(ids);
@@ -229,7 +209,7 @@ class LanguageModel {
   /// Generation: appends ids [B,T] to what `cache` holds, and returns the logits of the last position, [B,V],
   /// in device memory that lives until the enclosing scope ends.
   Out<D, 2> infer(View<const std::int32_t, 2> ids, Cache& cache) {
-    check_ids(ids);
+    check_ids(ids, Config::vocab_size);
     const Index batch = ids.extent(0), length = ids.extent(1);
     if (batch != cache.batch() || cache.used() + length > cache.capacity())
       fail("infer: ", batch, " sequences of ", cache.used(), " + ", length, " tokens do not fit a cache of ",
@@ -254,7 +234,7 @@ class LanguageModel {
   /// slots its heads retrieved, and their weights. What it views lives until f returns.
   template <class F>
   void memory_reads(View<const std::int32_t, 2> ids, F&& f) requires(Config::Where::count > 0) {
-    check_ids(ids);
+    check_ids(ids, Config::vocab_size);
     const auto scope = device_->scope();
     const Sequences<D> tokens = place(ids.extent(0), ids.extent(1), 0);
     const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
@@ -323,54 +303,6 @@ class LanguageModel {
     const auto normed = device_->allocate(x.shape());
     norm_.forward(*device_, x, norm, normed);
     return normed;
-  }
-
-  /// The head and the loss, a block of rows at a time: the logits of the whole batch never exist at once.
-  LossSum head_loss(In<D, 2> normed, View<const std::int32_t, 1> targets, double scale, bool gradients,
-                    Out<D, 2> dnormed) {
-    constexpr Index vocab = Config::vocab_size;
-    const Index rows = normed.extent(0);
-    const Index chunk = std::clamp<Index>((Index{1} << 24) / vocab, 128, 1024);
-    const auto losses = device_->allocate(midus::Shape{rows});
-    for (Index begin = 0; begin < rows; begin += chunk) {
-      const Index count = std::min(chunk, rows - begin);
-      const auto scope = device_->scope();
-      const auto logits = device_->allocate(midus::Shape{count, vocab});
-      const auto x = normed.slice(begin, count);
-      run(*device_, Gemm<Scalar>{.x = x, .w = head().value, .y = logits});
-      run(*device_, CrossEntropy<Scalar>{.logits = logits,
-                                         .targets = targets.slice(begin, count),
-                                         .losses = losses.slice(begin, count),
-                                         .dlogits = gradients ? logits : Out<D, 2>{},
-                                         .scale = scale});
-      if (!gradients) continue;
-      if (!head().frozen())
-        run(*device_, GemmBackwardWeight<Scalar>{.dy = logits, .x = x, .dw = head().grad});
-      if (!dnormed.empty())
-        run(*device_,
-            GemmBackwardInput<Scalar>{.dy = logits, .w = head().value, .dx = dnormed.slice(begin, count)});
-    }
-    return {device_->sum(losses),
-            counted_targets(View<const std::int32_t, 2>(targets.data(), midus::Shape{Index{1}, rows}))};
-  }
-
-  static void check_ids(View<const std::int32_t, 2> ids) {
-    if (ids.size() == 0)
-      fail("a batch needs at least one sequence of one token, but is ", to_string(ids.shape()));
-    for (Index i = 0; i < ids.size(); ++i)
-      if (const std::int32_t id = ids.data()[i]; id < 0 || id >= Config::vocab_size)
-        fail("token id ", id, " at sequence ", i / ids.extent(1), ", position ", i % ids.extent(1),
-             ": the vocabulary has ", Config::vocab_size, " tokens");
-  }
-  static void check(const Batch& batch) {
-    check_ids(batch.ids);
-    if (!(batch.targets.shape() == batch.ids.shape()))
-      fail("targets ", to_string(batch.targets.shape()), " do not fit ids ", to_string(batch.ids.shape()));
-    for (Index i = 0; i < batch.targets.size(); ++i)
-      if (const std::int32_t id = batch.targets.data()[i];
-          id != ignored_target && (id < 0 || id >= Config::vocab_size))
-        fail("target ", id, " at sequence ", i / batch.ids.extent(1), ", position ", i % batch.ids.extent(1),
-             ": the vocabulary has ", Config::vocab_size, " tokens, and ", ignored_target, " means ignored");
   }
 
   D* device_;

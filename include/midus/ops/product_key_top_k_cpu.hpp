@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "midus/device/cpu.hpp"
+#include "midus/device/product.hpp"
 #include "midus/ops/product_key_top_k.hpp"
 #include "midus/ops/top_k_cpu.hpp"
 
@@ -110,22 +111,43 @@ void softmax_descending(S* x, Index rows, Index k) {
 
 inline constexpr Index product_key_rows = 32;  // of one head in a task
 
+/// Both sides' sub-keys, packed for the products with queries: task h packs head h's.
+template <class S>
+struct ProductKeyPanels {
+  const WeightView<S, 3>&row_keys, &col_keys;
+  View<S, 3> packed;  // [2,H,...]
+
+  ProductKeyPanels(const ProductKeyTopK<S>& op, Cpu<S>& device)
+      : row_keys(op.row_keys),
+        col_keys(op.col_keys),
+        packed(device.allocate(
+            Shape{Index{2}, row_keys.extent(0), panel_size<S>(row_keys.extent(2), row_keys.extent(1))})) {
+    device.parallel_for(2 * packed.extent(1), [this](Index task, Arena& scratch) {
+      const Index side = task % 2, h = task / 2, n = row_keys.extent(1), half = row_keys.extent(2);
+      const S* const keys =
+          (side == 0 ? row_keys : col_keys).widen(h * n * half, n * half, take<S>(scratch, n * half));
+      pack_transposed(keys, half, n, half, packed.row(side, h));
+    });
+  }
+};
+
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const ProductKeyTopK<S>& op) {
   const Index R = op.query.extent(0), H = op.query.extent(1), D = op.query.extent(2);
   const Index n = op.row_keys.extent(1), half = op.row_keys.extent(2), k = op.slots.extent(2);
   assert(2 * half == D && 1 <= k && k <= n && n <= 46340);  // n² fits a slot
   const Index tiles = (R + product_key_rows - 1) / product_key_rows;
+  const auto scope = device.scope();
+  const ProductKeyPanels<S> panels(op, device);
   device.parallel_for(tiles * H, [&](Index task, Arena& scratch) {
     const Index h = task / tiles, begin = task % tiles * product_key_rows;
     const Index rows = std::min(product_key_rows, R - begin);
-    const S* const row_keys = op.row_keys.widen(h * n * half, n * half, take<S>(scratch, n * half));
-    const S* const col_keys = op.col_keys.widen(h * n * half, n * half, take<S>(scratch, n * half));
     S* const row_scores = take<S>(scratch, rows * n);
     S* const col_scores = take<S>(scratch, rows * n);
     const S* const query = op.query.row(begin, h);
-    product_nt(rows, n, half, query, H * D, row_keys, half, row_scores, n, false);
-    product_nt(rows, n, half, query + half, H * D, col_keys, half, col_scores, n, false);
+    multiply<S>(rows, n, half, left_rows(query, H * D), panels.packed.row(0, h), row_scores, n, nullptr, 0);
+    multiply<S>(rows, n, half, left_rows(query + half, H * D), panels.packed.row(1, h), col_scores, n,
+                nullptr, 0);
     ProductKeySide<S> row(rows, k, scratch), col(rows, k, scratch);
     row.select(row_scores, rows, n, k);
     col.select(col_scores, rows, n, k);

@@ -1,6 +1,7 @@
 // A whole training run: log, evaluations, checkpoints, Ctrl-C, resume.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -155,14 +156,47 @@ class Run {
   std::optional<BestStep> best_;
 };
 
+/// What trains, a line for each tensor and a last one with the numbers; blocks of the same kind share a line:
+/// "trains model.layers.{2,3}.mlp.up_proj.weight [352, 128]".
+template <class Model>
+std::string describe_trained(const Model& model) {
+  struct Line {
+    std::string before, indices, after;
+    bool operator==(const Line& other) const { return before == other.before && after == other.after; }
+  };
+  std::vector<Line> lines;
+  Index trained = 0, parameters = 0;
+  model.visit([&](const Path& path, const auto& parameter) {
+    parameters += parameter.shape.size();
+    if (parameter.frozen()) return;
+    trained += parameter.shape.size();
+    const std::string name = path.str() + " " + to_string(parameter.shape);
+    const std::size_t digits = name.find_first_of("0123456789"), dot = name.find('.', digits);
+    Line line{name, "", ""};  // "model.norm.weight [128]" has digits, but no point after them
+    if (dot != name.npos)
+      line = {name.substr(0, digits), name.substr(digits, dot - digits), name.substr(dot)};
+    const auto same = std::find(lines.begin(), lines.end(), line);
+    if (same == lines.end())
+      lines.push_back(line);
+    else
+      same->indices += "," + line.indices;
+  });
+  std::string out;
+  for (const Line& line : lines) {
+    const bool several = line.indices.find(',') != line.indices.npos;
+    out +=
+        text("trains ", line.before, several ? "{" : "", line.indices, several ? "}" : "", line.after, "\n");
+  }
+  return out + text("trains ", trained, " of ", parameters, " parameters\n");
+}
+
 /// Says, before anything starts, what a run will take: memory, steps, time.
 template <class Model>
 std::string describe_run(Trainer<Model>& trainer) {
   using S = typename Model::Scalar;
   auto& model = trainer.model();
-  Index parameters = 0, stored = 0, trained = 0;
+  Index stored = 0, trained = 0;
   model.visit([&](const Path&, const auto& parameter) {
-    parameters += parameter.shape.size();
     stored += parameter.shape.size() * static_cast<Index>(parameter.value.is_bfloat16() ? 2 : sizeof(S));
     trained += parameter.frozen() ? 0 : parameter.shape.size();
   });
@@ -180,7 +214,7 @@ std::string describe_run(Trainer<Model>& trainer) {
     return std::string(buffer);
   };
   return text(
-      "parameters   ", parameters, " (", trained, " trained)\n", "memory       ",
+      describe_trained(model), "memory       ",
       number((static_cast<double>(stored) + per_trained * static_cast<double>(trained) + activations) / mega),
       " MiB: weights ", number(static_cast<double>(stored) / mega), ", gradients and moments ",
       number(per_trained * static_cast<double>(trained) / mega), ", activations ", number(activations / mega),

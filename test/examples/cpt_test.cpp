@@ -1,0 +1,155 @@
+// Runs the programs `pretrain` and `cpt` (examples/) as a user does.
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "examples/model_files.hpp"
+#include "examples/program.hpp"
+#include "support/catch.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+const std::string pretrain_program = (std::filesystem::path(MIDUS_CPT).parent_path() / "pretrain").string();
+
+struct Fixture {
+  Fixture() {
+    Json config = read_json_file(odd_config / "config.json");
+    config["depth_upscaling"] = {{"version", 1},
+                                 {"history",
+                                  {{{"policy", "midus"},
+                                    {"inserted", {"model.memory_blocks.0.", "model.memory_blocks.1."}},
+                                    {"parent_layers", 3},
+                                    {"parent_positions", {0, 2}},
+                                    {"seed", 1}}}}};
+    write_random_model(directory / "model", config);
+    std::filesystem::remove(directory / "model/tokenizer.json");  // its tokens are bytes
+    std::string text;
+    for (int i = 0; i < 40; ++i)
+      text += "verse " + std::to_string(i * i) + " of a text that repeats itself\n";
+    write_bytes(directory / "a.bin", text);
+    write_bytes(directory / "b.bin", "And there was another one, shorter than the first.");
+  }
+  ProgramResult cpt(const std::string& arguments) const { return run_in(directory, MIDUS_CPT, arguments); }
+  void succeed(const ProgramResult& result) const {
+    INFO(result.error);
+    REQUIRE(result.status == 0);
+  }
+  std::string error(const std::string& arguments) const {
+    const ProgramResult result = cpt(arguments);
+    CHECK(result.status == 1);
+    return result.error;
+  }
+  /// The lines of RUN/log.jsonl without what is measured.
+  std::vector<std::string> log(const std::string& run) const {
+    std::istringstream file(file_bytes(directory / run / "log.jsonl"));
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);) {
+      Json json = Json::parse(line);
+      for (const char* const key : {"tokens_per_s", "peak_share", "peak_bytes", "time"}) json.erase(key);
+      lines.push_back(json.dump());
+    }
+    return lines;
+  }
+  const TemporaryDirectory directory;
+};
+
+const std::string small = " --batch 3 --length 8 --learning-rate 0.01 --warmup 2 --threads 2";
+
+/// The tensors of two models that differ.
+std::set<std::string> changed(const std::filesystem::path& left, const std::filesystem::path& right) {
+  const SafetensorsFile a(left / "model.safetensors"), b(right / "model.safetensors");
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : a.tensors())
+    if (!std::ranges::equal(tensor.bytes, b.at(name).bytes)) names.insert(name);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "cpt: trains what is inserted, and nothing else") {
+  const ProgramResult result = cpt(
+      "model --data a.bin --eval old=a.bin --eval new=b.bin --out run --steps 6 --weight-decay 0.1" + small);
+  succeed(result);
+  const auto names = changed(directory / "model", directory / "run/final");
+  CHECK(names.size() == 16);
+  for (const std::string& name : names) CHECK(name.starts_with("model.memory_blocks."));
+  CHECK(contains(result.error, "trains model.memory_blocks.{0,1}.self_attn.k_proj.weight [12, 36]\n"));
+
+  const auto lines = log("run");
+  REQUIRE(lines.size() == 6);
+  CHECK(Json::parse(lines[5])["step"] == 6);
+  CHECK(Json::parse(lines[5])["tokens"] == 6 * 3 * 8);
+  const std::string csv = file_bytes(directory / "run/log.csv");
+  CHECK(std::ranges::count(csv, '\n') == 7);
+  const std::string evaluations = file_bytes(directory / "run/evaluations.jsonl");
+  CHECK(std::ranges::count(evaluations, '\n') == 4);  // both files, before the first step and after the last
+  // What was beside the weights goes along, but for what the run changed.
+  Json config = read_json_file(directory / "run/final/config.json");
+  CHECK(config["torch_dtype"] == "float32");
+  config.erase("torch_dtype");
+  CHECK(config == read_json_file(directory / "model/config.json"));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: patterns choose what trains, the head of a tied model by its own name too") {
+  succeed(cpt("model --data a.bin --out run --steps 2 --train lm_head.weight '*.layers.1.mlp.*'" + small));
+  CHECK(changed(directory / "model", directory / "run/final") ==
+        std::set<std::string>{"model.embed_tokens.weight", "model.layers.1.mlp.down_proj.weight",
+                              "model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight"});
+  CHECK(contains(error("model --data a.bin --out other --train '*.moemory.*'"),
+                 "no parameter has the form \"*.moemory.*\""));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: stopped and resumed, a run has the log and the weights of one that was not") {
+  const std::string options =
+      "model --data a.bin=2 --data b.bin=1 --steps 7 --rate-scale '*.memory.values=5'" + small;
+  succeed(cpt(options + " --out whole --checkpoint-every 3 --keep-last 9"));
+  // A run that ended after step 3 has its first checkpoint alone.
+  std::filesystem::create_directory(directory / "cut");
+  std::filesystem::copy(directory / "whole/step-00000003", directory / "cut/step-00000003");
+  for (const char* const name : {"log.jsonl", "evaluations.jsonl"})
+    if (std::filesystem::exists(directory / "whole" / name))
+      std::filesystem::copy_file(directory / "whole" / name, directory / "cut" / name);
+  CHECK(contains(error(options + " --out cut"), "give --resume to go on with it, or --force"));
+  succeed(cpt(options + " --out cut --resume"));
+  CHECK(log("cut") == log("whole"));
+  CHECK(changed(directory / "whole/final", directory / "cut/final").empty());
+  CHECK(contains(error(options + " --out cut --resume --seed 2"), "seed"));
+
+  succeed(cpt(options + " --out cut --force"));
+  CHECK(log("cut") == log("whole"));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {
+  CHECK(contains(error("model --data a.bin=heavy --out run"), "--data: expected a number, found \"heavy\""));
+  CHECK(contains(error("model --data a.bin --out run --eval b.bin"), "--eval: expected NAME=VALUE"));
+  CHECK(contains(error("model --data a.bin --out run --decay steps"), "steps"));
+  CHECK(contains(error("model --data none.bin --out run"), "none.bin"));
+  CHECK(contains(error("model --data a.bin --out run --length 100000"), "100000"));
+  CHECK(contains(error("none --data a.bin --out run"), "none"));
+  const ProgramResult dry = cpt("model --data a.bin --out run --dry-run" + small);
+  succeed(dry);
+  CHECK(contains(dry.out, "trains model.memory_blocks.{0,1}.memory.values [25, 7]\n"));
+  CHECK(contains(dry.out, "activations"));
+  CHECK_FALSE(std::filesystem::exists(directory / "run/final"));
+}
+
+TEST_CASE_METHOD(Fixture, "pretrain: a new model from its config.json alone, the same for the same seed") {
+  std::filesystem::create_directory(directory / "shape");
+  std::filesystem::copy_file(odd_config / "config.json", directory / "shape/config.json");
+  const auto pretrain = [&](const std::string& arguments) {
+    succeed(run_in(directory, pretrain_program, "shape --data a.bin --steps 3" + small + arguments));
+  };
+  pretrain(" --out one --seed 1");
+  pretrain(" --out two --seed 1");
+  pretrain(" --out three --seed 2");
+  CHECK(changed(directory / "one/final", directory / "two/final").empty());
+  CHECK(log("one") == log("two"));
+  CHECK(log("one") != log("three"));
+  // All of it trained, and `cpt` goes on with it.
+  succeed(cpt("one/final --data a.bin --out more --steps 2 --train everything" + small));
+  CHECK(changed(directory / "one/final", directory / "more/final").size() > 20);
+}
