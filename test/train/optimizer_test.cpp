@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "midus/train/schedule.hpp"
 #include "support/catch.hpp"
 #include "support/small_models.hpp"
 #include "support/table_models.hpp"
@@ -33,9 +34,13 @@ TEMPLATE_TEST_CASE("20 AdamW steps have PyTorch's losses and gradient norms", ""
     adamw.groups.emplace_back("*.memory.values", values);
   }
   Optimizer optimizer(model, adamw);
-  for (std::size_t step = 0; step < curve["steps"].size(); ++step) {
-    const Json& expected = curve["steps"][step];
-    const IdTable ids(curve["batches"][step]["ids"]), targets(curve["batches"][step]["targets"]);
+  const auto steps = static_cast<Index>(curve["steps"].size());
+  const Schedule schedule{.warmup = settings["warmup_steps"],
+                          .floor = settings["floor"].template get<double>() / adamw.learning_rate};
+  for (Index step = 0; step < steps; ++step) {
+    const Json& expected = curve["steps"][static_cast<std::size_t>(step)];
+    const IdTable ids(curve["batches"][static_cast<std::size_t>(step)]["ids"]);
+    const IdTable targets(curve["batches"][static_cast<std::size_t>(step)]["targets"]);
     const Batch batch{ids.view(), targets.view()};
     model.zero_gradients();
     const LossSum loss =
@@ -44,7 +49,9 @@ TEMPLATE_TEST_CASE("20 AdamW steps have PyTorch's losses and gradient norms", ""
     INFO(TestType::name << " step " << step + 1);
     CHECK(loss.mean() == Approx(expected["loss"].template get<double>()).epsilon(1e-10));
     CHECK(norm == Approx(expected["grad_norm"].template get<double>()).epsilon(1e-9));
-    optimizer.update(expected["learning_rate"], static_cast<Index>(step) + 1);
+    const double rate = schedule.rate(step, steps, adamw.learning_rate);
+    CHECK(rate == Approx(expected["learning_rate"].template get<double>()).epsilon(1e-12));
+    optimizer.update(rate, step + 1);
   }
 }
 
