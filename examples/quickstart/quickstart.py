@@ -26,7 +26,8 @@ BATCH, LENGTH = 16, 128
 BASE_STEPS, CPT_STEPS = 5000, 900
 BASE_SECONDS, CPT_SECONDS = 240, 45  # what these steps take on two cores
 DEFAULT_MINUTES = 8.5
-BLOCKS = 2
+POSITIONS = "2,3"  # of the inserted blocks
+KEY_SPREAD = "2"  # of the memories' new sub-keys
 PROMPTS = ("And the LORD said unto ", "whale: ")
 
 
@@ -46,12 +47,11 @@ VARIANTS = (
     Variant("whole", "no up-scaling, all trained", train=("everything",), sampled=True),
     Variant("last_layers", "no up-scaling, last 2 layers", train=("model.layers.2.*", "model.layers.3.*")),
     Variant("solar", "SOLAR, all trained", ("--policy", "solar", "--overlap", "1"), ("everything",)),
-    Variant("llama_pro", "LLaMA-Pro, 2 blocks", ("--policy", "llama_pro", "--positions", "1,3")),
-    Variant("pkm", "PKM, 2 blocks", ("--policy", "pkm", "--positions", "1,3", "--num-keys", "64", "--top-k", "16",
-                                     "--memory-heads", "4", "--query-dim", "16", "--key-spread", "0.5"), memory=True),
-    Variant("midus", "MIDUS, 2 blocks", ("--policy", "midus", "--positions", "1,3", "--num-keys", "128", "--top-k",
-                                         "16", "--value-rank", "32", "--key-spread", "0.5"), memory=True,
-            sampled=True),
+    Variant("llama_pro", "LLaMA-Pro, 2 blocks", ("--policy", "llama_pro", "--positions", POSITIONS)),
+    Variant("pkm", "PKM, 2 blocks", ("--policy", "pkm", "--positions", POSITIONS, "--num-keys", "64", "--top-k", "16",
+                                     "--memory-heads", "4", "--query-dim", "16", "--key-spread", KEY_SPREAD), memory=True),
+    Variant("midus", "MIDUS, 2 blocks", ("--policy", "midus", "--positions", POSITIONS, "--num-keys", "128", "--top-k",
+                                         "16", "--value-rank", "32", "--key-spread", KEY_SPREAD), memory=True, sampled=True),
 )
 
 

@@ -70,6 +70,7 @@ class Run {
     for (bool stop = false; !stop;) {
       const std::optional<StepRecord> record = trainer_.step();
       if (!record) break;
+      if (record->peak_share > 1) measure_peak_again(record->peak_share);
       log.append(*record);
       progress.show(*record);
       if (due(options_.evaluate_every) || trainer_.done()) evaluate_all(progress);
@@ -90,6 +91,11 @@ class Run {
 
  private:
   bool due(Index every) const { return every > 0 && trainer_.state().step % every == 0; }
+
+  /// The processor was busy with something else when its peak was measured.
+  void measure_peak_again(double share) {
+    trainer_.set_peak(std::max(measure_peak(trainer_.model().device()), share * trainer_.peak()));
+  }
 
   void evaluate_all(StepProgress& progress) {
     for (std::size_t i = 0; i < options_.evaluations.size(); ++i) {

@@ -124,6 +124,7 @@ class Trainer {
 
   /// What the logged share of the peak refers to, in flops a second (`measure_peak`).
   void set_peak(double flops_per_second) { peak_ = flops_per_second; }
+  double peak() const { return peak_; }
   double flops_per_token() const { return training_flops_per_token(model_, options_.length); }
 
   /// The bytes of activations that a step takes at once. Nothing is computed.
