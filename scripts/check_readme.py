@@ -19,7 +19,7 @@ def main() -> int:
     if program not in readme:
         faults.append("README.md: its program is not examples/readme.cpp")
 
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
     for page in pages:
         text = page.read_text()
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
