@@ -1,36 +1,14 @@
-// What the programs that run a model share: command line, errors, and loading.
+// What the programs that run a model share: loading, and opening token files for it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
-#include <exception>
+#include <filesystem>
 #include <string>
 
+#include "command_line.hpp"
 #include "midus/hf.hpp"
 #include "midus/midus.hpp"
-
-/// Parses the command line and does the work: 0, or 1 with a sentence on standard error.
-template <class Work>
-int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 1;  // 0: --help
-  }
-  try {
-    return work();
-  } catch (const std::exception& error) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
-    return 1;
-  }
-}
-
-inline void add_threads(CLI::App& app, int& threads) {
-  app.add_option("--threads", threads, "0: all processors; the results are the same for any number")
-      ->capture_default_str();
-}
 
 /// Throws where a weight is not finite: the first tensor that has one, by name. One such weight makes all
 /// that follows it meaningless, and nothing downstream could say where it came from.
@@ -62,4 +40,17 @@ midus::LanguageModel<Config, Device> load_model(const std::string& directory, De
 /// Whether tokens are bytes: a vocabulary of 256 and no tokenizer beside the weights.
 inline bool is_byte_model(const std::string& directory, midus::Index vocabulary) {
   return vocabulary == 256 && !std::filesystem::exists(std::filesystem::path(directory) / "tokenizer.json");
+}
+
+/// A token file for the model in a directory. Throws where it was made for another vocabulary or tokenizer.
+inline midus::TokenFile open_tokens(const std::string& path, const std::filesystem::path& model,
+                                    midus::Index vocabulary) {
+  midus::TokenFile file(path);
+  if (file.vocabulary() > vocabulary)
+    midus::fail("token file ", path, ": its vocabulary is ", file.vocabulary(), ", the model's is ",
+                vocabulary, "; prepare it with the model's tokenizer");
+  const std::filesystem::path tokenizer = model / "tokenizer.json";
+  file.expect(file.vocabulary(),
+              std::filesystem::exists(tokenizer) ? midus::sha256_file(tokenizer) : midus::Sha256Digest{});
+  return file;
 }

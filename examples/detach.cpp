@@ -3,12 +3,11 @@
 //     detach llama-midus/ llama/
 //
 // Where only Memory blocks were trained, what is left is the base, byte for byte.
-#include <CLI/CLI.hpp>
-#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <string>
 
+#include "command_line.hpp"
 #include "midus/upscale/expand_files.hpp"
 
 namespace mi = midus;
@@ -23,9 +22,7 @@ int main(int argc, char* argv[]) {
   app.add_option("MODEL", model, "the directory of a model with Memory blocks")->required();
   app.add_option("OUT", out, "the directory to write; it appears when it is complete")->required();
   app.add_flag("--force", force, "replace the model at OUT");
-  CLI11_PARSE(app, argc, argv);
-
-  try {
+  return run_program(app, argc, argv, [&] {
     mi::check_target(model, out, force);
     const mi::ModelOnDisk deeper(model);
     for (const std::string& warning : deeper.warnings) std::cerr << "warning: " << warning << "\n";
@@ -36,8 +33,5 @@ int main(int argc, char* argv[]) {
     std::cout << "wrote " << out.string() << " without " << blocks
               << (blocks == 1 ? " Memory block\n" : " Memory blocks\n");
     return 0;
-  } catch (const std::exception& error) {
-    std::cerr << "detach: " << error.what() << "\n";
-    return 1;
-  }
+  });
 }

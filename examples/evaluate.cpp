@@ -34,9 +34,6 @@ struct Row {
 std::vector<std::pair<std::string, midus::EvaluationBatches>> open_files(const Options& options,
                                                                          Index length) {
   constexpr Index vocabulary = midus_model::Model::vocab_size;
-  const std::filesystem::path tokenizer = std::filesystem::path(options.directory) / "tokenizer.json";
-  const midus::Sha256Digest digest =
-      std::filesystem::exists(tokenizer) ? midus::sha256_file(tokenizer) : midus::Sha256Digest{};
   std::vector<std::pair<std::string, midus::EvaluationBatches>> files;
   for (const std::string& given : options.data) {
     const std::size_t equals = given.find('=');
@@ -45,11 +42,7 @@ std::vector<std::pair<std::string, midus::EvaluationBatches>> open_files(const O
     const std::string name = given.substr(0, equals);
     for (const auto& [known, batches] : files)
       if (known == name) fail("--data: two files have the name \"", name, "\"");
-    midus::TokenFile file(given.substr(equals + 1));
-    if (file.vocabulary() > vocabulary)
-      fail("token file ", file.path().string(), ": its vocabulary is ", file.vocabulary(),
-           ", the model's is ", vocabulary, "; prepare it with the model's tokenizer");
-    file.expect(file.vocabulary(), digest);
+    midus::TokenFile file = open_tokens(given.substr(equals + 1), options.directory, vocabulary);
     files.emplace_back(name, midus::EvaluationBatches(std::move(file), length));
   }
   return files;

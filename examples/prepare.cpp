@@ -4,11 +4,9 @@
 //
 // writes bible.train.bin, bible.validation.bin and bible.test.bin; without --split, bible.bin alone. Every
 // byte of the text is a token, so nothing is lost, added or normalised, and the vocabulary is 256.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <deque>
-#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -18,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "command_line.hpp"
 #include "midus/core/random.hpp"
 #include "midus/io/mapped_file.hpp"
 #include "midus/train/interrupt.hpp"
@@ -177,7 +176,7 @@ int prepare(const Options& options) {
 
 int main(int argc, char* argv[]) {
   Options options;
-  CLI::App app("Makes token files, to train and evaluate on, from text.");
+  CLI::App app("Makes token files, to train and evaluate on, from text.", "prepare");
   app.add_flag("--bytes", options.bytes, "every byte of the text is a token (vocabulary 256)")->required();
   app.add_option("TEXT", options.texts, "text files; several are taken one after another")->required();
   app.add_option("--out", options.out, "the token file to write; it appears when it is complete")
@@ -197,12 +196,5 @@ int main(int argc, char* argv[]) {
       ->type_name("BYTES")
       ->excludes(shuffle);
   app.add_flag("--force", options.force, "replace files that exist already");
-  CLI11_PARSE(app, argc, argv);
-
-  try {
-    return prepare(options);
-  } catch (const std::exception& error) {
-    std::cerr << "prepare: " << error.what() << "\n";
-    return 1;
-  }
+  return run_program(app, argc, argv, [&] { return prepare(options); });
 }

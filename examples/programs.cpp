@@ -2,7 +2,6 @@
 // part the same, and so is done once. It is the program by whose name it is called; midus_add_programs makes
 // those names. To start a program of your own, copy one of the files below and not this one.
 #include <algorithm>
-#include <charconv>
 #include <numbers>
 #include <optional>
 #include <string_view>

@@ -3,7 +3,6 @@
 //
 //     sample CHECKPOINT_DIR --prompt "In the beginning" --max-tokens 200 --temperature 0.8
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include "common.hpp"
@@ -19,7 +18,7 @@ struct Options {
   std::optional<std::string> prompt, prompt_file;
   std::optional<Index> max_tokens;
   midus::SamplingOptions sampling;
-  std::string seed = "0";
+  std::uint64_t seed = 0;
   int threads = 0;
 };
 
@@ -50,16 +49,6 @@ Index tokens_to_add(const Options& options, Index prompt, Index positions) {
   return *options.max_tokens;
 }
 
-/// CLI11 would take a number that is too large for the largest one.
-std::uint64_t seed(const std::string& given) {
-  std::uint64_t value = 0;
-  const char* const end = given.data() + given.size();
-  const auto [at, error] = std::from_chars(given.data(), end, value);
-  if (error != std::errc() || at != end)
-    fail("--seed must be an integer from 0 to 2^64 - 1, found \"", given, "\"");
-  return value;
-}
-
 void print(std::int32_t byte) { std::fputc(byte, stdout); }
 
 int sample(const Options& options) {
@@ -69,7 +58,7 @@ int sample(const Options& options) {
   if (!is_byte_model(options.directory, vocabulary))
     fail(options.directory, ": its tokens are not bytes (its vocabulary is ", vocabulary,
          vocabulary == 256 ? ", and there is a tokenizer.json" : "", "), and this program knows no others");
-  midus::Sampler draw(options.sampling, seed(options.seed));
+  midus::Sampler draw(options.sampling, options.seed);
   const std::vector<std::int32_t> ids = prompt(options);
   const auto length = static_cast<Index>(ids.size());
   const Index count = tokens_to_add(options, length, config.max_position_embeddings);
@@ -110,7 +99,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--top-p", options.sampling.top_p, "Draw from the fewest tokens that have probability P")
       ->capture_default_str();
-  app.add_option("--seed", options.seed, "The same seed gives the same text")->capture_default_str();
+  add_seed(app, options.seed, "The same seed gives the same text");
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] {
     if (!options.prompt && !options.prompt_file) fail("give --prompt or --prompt-file");

@@ -23,7 +23,8 @@ int slot_use(const Options& options) {
   } else {
     midus::Cpu<float> device(options.threads);
     auto model = load_model<Config>(options.directory, device);
-    const midus::EvaluationBatches batches(midus::TokenFile(options.data), options.length);
+    const midus::EvaluationBatches batches(open_tokens(options.data, options.directory, Config::vocab_size),
+                                           options.length);
     const auto use = midus::slot_use(model, batches);
     midus::Json result;
     result["tokens"] = batches.file().size() - 1;

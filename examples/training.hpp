@@ -26,7 +26,7 @@ inline double number(const std::string& option, const std::string& given) {
 /// The options of a training run, and what they make.
 struct TrainingArguments {
   std::vector<std::string> data, evaluations, rate_scales, clips;
-  std::string out, decay = "cosine";
+  std::string out, decay = "cosine", dtype, store_frozen = "f32";
   midus::TrainOptions train;
   midus::AdamW adamw;
   midus::RunOptions run;
@@ -54,15 +54,24 @@ struct TrainingArguments {
         ->capture_default_str();
     app.add_option("--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none")
         ->capture_default_str();
-    app.add_option("--beta1", adamw.beta1)->capture_default_str();
-    app.add_option("--beta2", adamw.beta2)->capture_default_str();
-    app.add_option("--epsilon", adamw.epsilon)->capture_default_str();
+    app.add_option("--beta1", adamw.beta1, "Of the mean of the gradients")->capture_default_str();
+    app.add_option("--beta2", adamw.beta2, "Of the mean of their squares")->capture_default_str();
+    app.add_option("--epsilon", adamw.epsilon, "Added to the root of the latter")->capture_default_str();
     app.add_option("--clip", adamw.clip, "Largest global gradient norm; 0: no clipping")
         ->capture_default_str();
-    app.add_option("--rate-scale", rate_scales, "PATTERN=X: these parameters learn at X times the rate");
+    app.add_option("--rate-scale", rate_scales,
+                   "PATTERN=X: these parameters learn at X times the rate. New memories want "
+                   "'*.memory.values=20' or so: their values start at zero");
     app.add_option("--group-clip", clips, "PATTERN=X: these parameters are clipped on their own, at norm X");
-    app.add_option("--seed", train.seed, "Of the order of the data, and of a new model's weights")
+    add_seed(app, train.seed, "Of the order of the data, and of a new model's weights");
+    app.add_option("--store-frozen", store_frozen, "Keep frozen weights as f32 or bf16 (which rounds them)")
+        ->check(CLI::IsMember({"f32", "bf16"}))
         ->capture_default_str();
+    app.add_option(
+           "--dtype", dtype,
+           "Of the weights in OUT/final: float64, float32, float16 or bfloat16 (default: as in the model "
+           "to start from; checkpoints keep all bits)")
+        ->check(CLI::IsMember({"float64", "float32", "float16", "bfloat16"}));
     app.add_flag("--checkpointing", train.checkpointing,
                  "Keep only the blocks' inputs: less memory, more work");
     app.add_option("--evaluate-every", run.evaluate_every, "Steps; 0: at the end")->capture_default_str();
@@ -76,15 +85,15 @@ struct TrainingArguments {
     app.add_flag("--dry-run", dry_run, "Say what memory, steps and time the run takes, and stop");
   }
 
-  /// The checkpoint to go on from. Throws where OUT holds a run and neither --resume nor --force is given.
+  /// The checkpoint to go on from. Throws where OUT holds a run and neither --resume nor --force is given;
+  /// what --force replaces stays until the new run begins.
   std::optional<std::filesystem::path> checkpoint() {
     run.directory = out;
+    run.replace = force || resume;
     const auto newest = midus::newest_checkpoint(out);
     if (dry_run || (newest && resume)) return newest;
-    if (newest && !force)
+    if (midus::holds_run(out) && !run.replace)
       midus::fail(out, " holds a run already: give --resume to go on with it, or --force to start again");
-    if (force)
-      for (const auto& [step, path] : midus::training_checkpoints(out)) std::filesystem::remove_all(path);
     return std::nullopt;
   }
 
@@ -106,16 +115,23 @@ struct TrainingArguments {
       const auto [pattern, value] = name_and_value("group-clip", given);
       group(pattern).clip = number("group-clip", value);
     }
+    if (const midus::Index positions = model.settings().max_position_embeddings; train.length > positions)
+      midus::fail("--length ", train.length, ": the model knows ", positions,
+                  " positions (max_position_embeddings)");
     std::vector<midus::DataSource> sources;
     for (const std::string& given : data) {
-      const std::size_t equals = given.rfind('=');
+      const std::size_t equals = std::filesystem::exists(given) ? given.npos : given.rfind('=');
       const double weight = equals == given.npos ? 1 : number("data", given.substr(equals + 1));
-      sources.emplace_back(midus::TokenFile(given.substr(0, equals)), weight);
+      sources.emplace_back(open_tokens(given.substr(0, equals), run.like, Model::Shape::vocab_size), weight);
     }
     for (const std::string& given : evaluations) {
       const auto [name, file] = name_and_value("eval", given);
-      run.evaluations.emplace_back(name, midus::EvaluationBatches(midus::TokenFile(file), train.length));
+      run.evaluations.emplace_back(
+          name,
+          midus::EvaluationBatches(open_tokens(file, run.like, Model::Shape::vocab_size), train.length));
     }
+    if (!dtype.empty()) run.dtype = midus::weight_dtype_from(dtype);
+    if (store_frozen == "bf16") model.store_as_bfloat16();
     for (int i = 0; i < argc; ++i) run.resume_command += (i ? " " : "") + midus::shell_quoted(argv[i]);
     if (!resume) run.resume_command += " --resume";
 

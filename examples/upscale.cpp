@@ -4,13 +4,12 @@
 //
 // prints what it is going to do, writes the deeper model beside its place, checks that it computes the very
 // same logits as the base, and only then moves it there.
-#include <CLI/CLI.hpp>
-#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <string>
 
 #include "check_logits.hpp"
+#include "command_line.hpp"
 #include "midus/upscale/expand_files.hpp"
 #include "midus/upscale/plan_text.hpp"
 
@@ -59,6 +58,9 @@ int upscale(const Options& options) {
     check(options, plan, directory.path());
   directory.commit();
   std::cout << "wrote " << options.out.string() << "\n";
+  if (plan.deeper.memory)
+    std::cout << "train it with: cpt " << mi::shell_quoted(options.out.string())
+              << " --train inserted --rate-scale '*.memory.values=20' --data ...\n";
   return 0;
 }
 
@@ -99,20 +101,11 @@ int main(int argc, char* argv[]) {
   app.add_option(
       "--overlap", upscaling.overlap,
       "solar: m, the layers that each of the two copies leaves out (default: a quarter of BASE's)");
-  app.add_option("--seed", upscaling.seed, "of the random numbers; the same seed gives the same bytes")
-      ->capture_default_str();
+  add_seed(app, upscaling.seed, "of the random numbers; the same seed gives the same bytes");
   app.add_flag("--no-check", options.no_check, "write without comparing the logits with the base's");
   app.add_option("--build-for", options.build_for, "the script that builds the programs for the check")
       ->capture_default_str();
   app.add_flag("--force", options.force, "replace the model at OUT");
   app.add_flag("--dry-run", options.dry_run, "print the plan and write nothing");
-  CLI11_PARSE(app, argc, argv);
-
-  try {
-    return upscale(options);
-  } catch (const std::exception& error) {
-    std::cout.flush();
-    std::cerr << "upscale: " << error.what() << "\n";
-    return 1;
-  }
+  return run_program(app, argc, argv, [&] { return upscale(options); });
 }

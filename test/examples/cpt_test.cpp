@@ -6,6 +6,7 @@
 
 #include "examples/model_files.hpp"
 #include "examples/program.hpp"
+#include "midus/train/run_directory.hpp"
 #include "support/catch.hpp"
 
 using namespace midus;
@@ -88,10 +89,8 @@ TEST_CASE_METHOD(Fixture, "cpt: trains what is inserted, and nothing else") {
   const std::string evaluations = file_bytes(directory / "run/evaluations.jsonl");
   CHECK(std::ranges::count(evaluations, '\n') == 4);  // both files, before the first step and after the last
   // What was beside the weights goes along, but for what the run changed.
-  Json config = read_json_file(directory / "run/final/config.json");
-  CHECK(config["torch_dtype"] == "float32");
-  config.erase("torch_dtype");
-  CHECK(config == read_json_file(directory / "model/config.json"));
+  CHECK(read_json_file(directory / "run/final/config.json") ==
+        read_json_file(directory / "model/config.json"));
 }
 
 TEST_CASE_METHOD(Fixture, "cpt: patterns choose what trains, the head of a tied model by its own name too") {
@@ -119,17 +118,58 @@ TEST_CASE_METHOD(Fixture, "cpt: stopped and resumed, a run has the log and the w
   CHECK(changed(directory / "whole/final", directory / "cut/final").empty());
   CHECK(contains(error(options + " --out cut --resume --seed 2"), "seed"));
 
+  CHECK(contains(error(options + " --out cut --resume --eval new=b.bin"), "evaluates on"));
+
+  // What --force replaces stays until the new run can begin.
+  CHECK(contains(error(options + " --out cut --force --train typo"), "typo"));
+  CHECK(log("cut") == log("whole"));
   succeed(cpt(options + " --out cut --force"));
+  CHECK(log("cut") == log("whole"));
+
+  // Without checkpoints it is a run all the same.
+  for (const auto& [step, path] : training_checkpoints(directory / "cut")) std::filesystem::remove_all(path);
+  CHECK(contains(error(options + " --out cut"), "holds a run already"));
   CHECK(log("cut") == log("whole"));
 }
 
+TEST_CASE_METHOD(Fixture, "cpt: the model comes out in the type that it came in") {
+  write_odd_model(directory / "half", Dtype::bf16);
+  const auto dtype = [&](const std::string& name) {
+    return SafetensorsFile(directory / name / "model.safetensors")
+        .at("model.layers.2.mlp.up_proj.weight")
+        .dtype;
+  };
+  const std::string half = "half --data a.bin --steps 2 --train '*.layers.2.*'" + small;
+  succeed(cpt(half + " --out as_it_was"));
+  CHECK(dtype("as_it_was/final") == Dtype::bf16);
+  CHECK(dtype("as_it_was/step-00000002") == Dtype::f32);
+  for (const std::string& name : changed(directory / "half", directory / "as_it_was/final"))
+    CHECK(name.starts_with("model.layers.2."));
+  succeed(cpt(half + " --out wide --dtype float32"));
+  CHECK(dtype("wide/final") == Dtype::f32);
+  // Stored as bfloat16, what is frozen comes out as it was, and the losses are nearly the same.
+  succeed(cpt(half + " --out stored --store-frozen bf16"));
+  const auto loss = [&](const char* run) { return Json::parse(log(run)[1])["loss"].get<double>(); };
+  CHECK(loss("stored") == Approx(loss("as_it_was")).epsilon(1e-3));
+}
+
 TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {
-  CHECK(contains(error("model --data a.bin=heavy --out run"), "--data: expected a number, found \"heavy\""));
-  CHECK(contains(error("model --data a.bin --out run --eval b.bin"), "--eval: expected NAME=VALUE"));
-  CHECK(contains(error("model --data a.bin --out run --decay steps"), "steps"));
-  CHECK(contains(error("model --data none.bin --out run"), "none.bin"));
-  CHECK(contains(error("model --data a.bin --out run --length 100000"), "100000"));
-  CHECK(contains(error("none --data a.bin --out run"), "none"));
+  const auto says = [&](const std::string& arguments, const char* what) {
+    INFO(arguments);
+    CHECK_THAT(error(arguments + " --out run" + small), Catch::Contains(what));
+    CHECK_FALSE(std::filesystem::exists(directory / "run"));
+  };
+  says("model --data a.bin=heavy", "--data: expected a number, found \"heavy\"");
+  says("model --data a.bin --eval b.bin", "--eval: expected NAME=VALUE");
+  says("model --data a.bin --decay steps", "steps");
+  says("model --data none.bin", "none.bin");
+  says("none --data a.bin", "none");
+  says("model --data a.bin --seed 18446744073709551616", "--seed must be an integer from 0 to 2^64 - 1");
+  says("model --data a.bin --seed 010x", "--seed must be an integer");
+  says("model --data a.bin --checkpoint-every=-1", "checkpoint_every must be at least 0");
+  CHECK(contains(error("model --data a.bin --out run --length 65"), "the model knows 64 positions"));
+  write_bytes(directory / "a=b.bin", "a file whose name holds a sign that separates its weight");
+  succeed(cpt("model --data a=b.bin --out odd --steps 2 " + small));
   const ProgramResult dry = cpt("model --data a.bin --out run --dry-run" + small);
   succeed(dry);
   CHECK(contains(dry.out, "trains model.memory_blocks.{0,1}.memory.values [25, 7]\n"));

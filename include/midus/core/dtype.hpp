@@ -30,6 +30,17 @@ struct bfloat16 {
   MIDUS_HOST_DEVICE constexpr bool operator==(const bfloat16&) const = default;
 };
 
+/// A double as a float from which rounding to a 16-bit type gives what rounding the double itself would:
+/// where the float is not exact, its last bit is odd ("round to odd"), so that no second rounding meets a
+/// false tie.
+inline float narrow_to_odd(double value) {
+  const float nearest = static_cast<float>(value);
+  if (static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
+  auto bits = std::bit_cast<std::uint32_t>(nearest);
+  if (std::abs(static_cast<double>(nearest)) > std::abs(value)) --bits;  // toward zero, also from infinity
+  return std::bit_cast<float>(bits | 1u);
+}
+
 /// IEEE half precision: 5 bits of exponent, 10 of mantissa. Storage only.
 struct float16 {
   std::uint16_t bits;

@@ -1,13 +1,14 @@
 // Memory that lasts: parameters, gradients, moments, tables, caches.
 #pragma once
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <type_traits>
 #include <utility>
 
+#include "midus/core/error.hpp"
 #include "midus/core/view.hpp"
 
 namespace midus {
@@ -25,8 +26,11 @@ class Buffer {
     if (size == 0) return;
     constexpr std::size_t alignment = 64;
     std::size_t room = static_cast<std::size_t>(size) * sizeof(T) + alignment;
-    block_.reset(std::calloc(room, 1));
-    if (block_ == nullptr) throw std::bad_alloc();
+    if (static_cast<std::size_t>(size) < SIZE_MAX / 2 / sizeof(T)) block_.reset(std::calloc(room, 1));
+    if (block_ == nullptr)
+      fail("out of memory: the system refuses ", room,
+           " bytes for weights, gradients or moments; train fewer parameters, or store frozen ones as "
+           "bfloat16");
     void* at = block_.get();
     data_ = static_cast<T*>(std::align(alignment, room - alignment, at, room));
   }

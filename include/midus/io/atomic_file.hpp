@@ -155,12 +155,14 @@ class AtomicDirectory {
       fail("cannot read ", temporary_.string(), ": ", error.code().message());
     }
     sync_to_disk(temporary_);
-    std::filesystem::path old = target_;
-    old += ".old";
     std::error_code error;
+    std::filesystem::path old;  // a name that nobody has
+    for (int count = 0; old.empty() || std::filesystem::exists(old, error); ++count) {
+      old = target_;
+      old += text(".old-", ::getpid(), "-", count);
+    }
     const bool replaces = replace_ && std::filesystem::exists(target_, error);
     if (replaces) {
-      std::filesystem::remove_all(old, error);
       if (::rename(target_.c_str(), old.c_str()) != 0)
         fail("cannot rename ", target_.string(), " to ", old.string(), ": ", system_message(errno));
     }

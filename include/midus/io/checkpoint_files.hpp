@@ -36,6 +36,13 @@ inline std::filesystem::path checked_shard_name(const std::string& index, std::s
   return path;
 }
 
+/// Whether a directory holds weights, and not a config.json alone.
+inline bool holds_weights(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::exists(directory / single_weights_name, error) ||
+         std::filesystem::exists(directory / weights_index_name, error);
+}
+
 /// All tensors of a model: `model.safetensors` where it is there (as transformers does), else the shards that
 /// `model.safetensors.index.json` names; never a mixture. Every file is opened and checked in the
 /// constructor.

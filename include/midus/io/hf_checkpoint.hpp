@@ -69,8 +69,10 @@ LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
 struct SaveOptions {
   std::filesystem::path
       like{};  ///< the directory whose config.json and other files (tokenizer, ...) are taken over
-  std::optional<Dtype> dtype{};  ///< of the weights; left out: the device's scalar
-  bool force = false;            ///< replace what is there
+  /// Of the weights; left out: that of `like`'s tensors of the same names, or the device's scalar where there
+  /// are none. A narrower one rounds to nearest even.
+  std::optional<Dtype> dtype{};
+  bool force = false;  ///< replace what is there
   std::uint64_t shard_bytes = default_shard_bytes;
 };
 
@@ -89,14 +91,17 @@ LlamaConfig config_of(const LanguageModel<Config, D>& model, const std::filesyst
 }
 
 /// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config,
-/// chat template), byte for byte.
+/// chat template, code), byte for byte: files of the kinds that such directories have, up to 64 MiB, so that
+/// weights in other formats, and what else may lie beside a config.json, stay where they are.
 inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  static const std::set<std::string> kinds{"",       ".json", ".jinja",    ".md",
+                                           ".model", ".py",   ".tiktoken", ".txt"};
+  constexpr std::uintmax_t largest = std::uintmax_t{64} << 20;
   for (const auto& entry : std::filesystem::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
-    const bool model_file = name == "config.json" || name.ends_with(".safetensors") ||
-                            name.ends_with(".safetensors.index.json") || name.ends_with(".bin") ||
-                            name.ends_with(".tmp") || name == "trainer.json";
-    if (!model_file && entry.is_regular_file())
+    const bool ours = name == "config.json" || name == "trainer.json" || name.ends_with(".index.json");
+    if (!ours && entry.is_regular_file() && kinds.contains(entry.path().extension().string()) &&
+        entry.file_size() <= largest)
       std::filesystem::copy_file(entry.path(), to / name, std::filesystem::copy_options::overwrite_existing);
   }
 }
@@ -107,12 +112,18 @@ template <ModelConfig Config, Device D>
 void write_model(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
                  const SaveOptions& options = {}) {
   LlamaConfig config = config_of(model, options.like);
-  config.dtype = options.dtype.value_or(dtype_of<typename D::Scalar>);
+  std::optional<CheckpointFiles> like;
+  if (!options.dtype && !options.like.empty() && holds_weights(options.like)) like.emplace(options.like);
+  if (!like) config.dtype = options.dtype.value_or(dtype_of<typename D::Scalar>);
+  const auto dtype_for = [&](const std::string& name) {
+    const StoredTensor* const stored = like ? like->find(name) : nullptr;
+    return stored ? stored->dtype : config.dtype.value_or(dtype_of<typename D::Scalar>);
+  };
   write_llama_config(config, directory);
   std::vector<TensorInfo> tensors;
   model.visit([&](const Path& path, const auto& parameter) {
     const auto& extents = parameter.shape.extents;
-    tensors.push_back({path.str(), *config.dtype, {std::begin(extents), std::end(extents)}});
+    tensors.push_back({path.str(), dtype_for(path.str()), {std::begin(extents), std::end(extents)}});
   });
   CheckpointWriter writer(directory, tensors, {{"format", "pt"}}, options.shard_bytes);
   model.visit([&](const Path& path, const auto& parameter) {
@@ -121,7 +132,7 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
     if (parameter.value.is_bfloat16()) widened.resize(static_cast<std::size_t>(parameter.shape.size()));
     const S* const values = parameter.value.widen(0, parameter.shape.size(), widened.data());
     writer.write(path.str(), weight_bytes(std::span(values, static_cast<std::size_t>(parameter.shape.size())),
-                                          *config.dtype));
+                                          dtype_for(path.str())));
   });
   writer.commit();
 }

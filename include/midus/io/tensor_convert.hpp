@@ -28,17 +28,6 @@ inline constexpr Dtype dtype_of = std::is_same_v<T, double>    ? Dtype::f64
                                   : std::is_same_v<T, float16> ? Dtype::f16
                                                                : Dtype::bf16;
 
-/// A double as a float from which rounding to a 16-bit type gives what rounding the double itself would:
-/// where the float is not exact, its last bit is odd ("round to odd"), so that no second rounding meets a
-/// false tie.
-inline float narrow_to_odd(double value) {
-  const float nearest = static_cast<float>(value);
-  if (static_cast<double>(nearest) == value || std::isnan(value)) return nearest;
-  auto bits = std::bit_cast<std::uint32_t>(nearest);
-  if (std::abs(static_cast<double>(nearest)) > std::abs(value)) --bits;  // toward zero, also from infinity
-  return std::bit_cast<float>(bits | 1u);
-}
-
 /// One number in another type: exactly where it widens, to the nearest (ties to even) where it narrows;
 /// beyond the largest it becomes infinite, and NaN stays NaN.
 template <WeightScalar To, WeightScalar From>

@@ -67,7 +67,7 @@ class ParameterStore {
       Buffer<Device, bfloat16>& half = halves_[path.str()];
       half = Buffer<Device, bfloat16>(parameter.shape.size());
       const auto from = parameter.master.flat();
-      for (Index i = 0; i < from.size(); ++i) half.view()(i) = bfloat16::from(static_cast<float>(from(i)));
+      for (Index i = 0; i < from.size(); ++i) half.view()(i) = bfloat16::from(narrowed(from(i)));
       parameter.master = {};
       parameter.value = View<const bfloat16, std::remove_reference_t<decltype(parameter)>::rank>(
           half.view().data(), parameter.shape);
@@ -79,6 +79,9 @@ class ParameterStore {
   View<S, 1> gradients() const { return gradients_.view(); }
 
  private:
+  static float narrowed(float x) { return x; }
+  static float narrowed(double x) { return narrow_to_odd(x); }  // rounded once, not twice
+
   /// Each gradient starts on a cache line.
   static constexpr Index padded(Index size) { return (size + 15) / 16 * 16; }
 

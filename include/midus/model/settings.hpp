@@ -9,7 +9,7 @@ namespace midus {
 /// Run-time numbers of a model, as config.json says them.
 struct ModelSettings {
   double rms_norm_eps = 1e-5;
-  RopeSettings rope;
+  RopeSettings rope{};
   Index max_position_embeddings = 2048;
 };
 

@@ -11,6 +11,8 @@
 #include "midus/core/version.hpp"
 #include "midus/io/hf_checkpoint.hpp"
 #include "midus/io/json_object.hpp"
+#include "midus/io/sha256.hpp"
+#include "midus/train/run_directory.hpp"
 #include "midus/train/trainer.hpp"
 
 namespace midus {
@@ -55,7 +57,7 @@ inline Json options_json(const TrainOptions& options, const AdamW& adamw) {
   return json;
 }
 
-/// Which compiler and instruction set made this program.
+/// Which compiler and instruction set made this program, and the first digits of its file's SHA-256.
 inline std::string build_text() {
 #if defined(__clang__)
   std::string build = "clang " __clang_version__;
@@ -67,7 +69,12 @@ inline std::string build_text() {
 #elif defined(__AVX2__)
   build += ", AVX2";
 #endif
-  return build + ", midus " + version_string;
+  build += std::string(", midus ") + version_string;
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error && std::filesystem::is_regular_file(program, error))
+    build += ", program " + to_hex(sha256_file(program)).substr(0, 16);
+  return build;
 }
 
 /// The processor's name, where the system says it.
@@ -96,33 +103,18 @@ inline std::filesystem::path step_directory(const std::filesystem::path& run, In
 
 }  // namespace detail
 
-/// The complete checkpoints of a run, by step, ascending.
-inline std::vector<std::pair<Index, std::filesystem::path>> training_checkpoints(
-    const std::filesystem::path& run) {
-  std::vector<std::pair<Index, std::filesystem::path>> found;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(run, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != name.npos ||
-        name.size() > 20)
-      continue;
-    if (std::filesystem::exists(entry.path() / "trainer.json", error))
-      found.emplace_back(std::stoll(name.substr(5)), entry.path());
-  }
-  std::ranges::sort(found);
-  return found;
-}
-
 /// Writes RUN/step-N: a model directory in the compute type, `optimizer.safetensors` and `trainer.json`. It
-/// appears whole; a step that was written before a crash is written again.
+/// appears whole; a step that was written before a crash is written again. `inputs` says what else the run
+/// reads (`Run`), to be compared when it goes on.
 template <class Model>
 std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::filesystem::path& run,
                                       const LogLengths& logs, const std::optional<BestStep>& best,
-                                      const std::filesystem::path& like = {}) {
+                                      const std::filesystem::path& like = {},
+                                      const Json& inputs = Json::object()) {
   using S = typename Model::Scalar;
   const std::filesystem::path target = detail::step_directory(run, trainer.state().step);
   AtomicDirectory directory(target, true);
-  write_model(trainer.model(), directory.path(), {.like = like});
+  write_model(trainer.model(), directory.path(), {.like = like, .dtype = dtype_of<S>});
   if (!like.empty()) copy_other_files(like, directory.path());
 
   std::vector<TensorInfo> tensors;
@@ -155,6 +147,7 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
                             {"sha256", places[i].sha256},
                             {"windows", places[i].windows},
                             {"weight", sources[i].weight}});
+  json["inputs"] = inputs;
   json["log_bytes"] = logs.steps;
   json["evaluations_bytes"] = logs.evaluations;
   if (best) json["best"] = {{"step", best->step}, {"loss", best->loss}};
@@ -169,6 +162,7 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
 struct Resumed {
   LogLengths logs;
   std::optional<BestStep> best;
+  Json inputs;                        ///< as `save_checkpoint` was given them
   std::vector<std::string> warnings;  ///< another processor or build: the bits are not promised then
 };
 
@@ -226,6 +220,7 @@ Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path&
     Resumed resumed;
     resumed.logs = {json.at("log_bytes"), json.at("evaluations_bytes")};
     if (json.contains("best")) resumed.best = {json.at("best").at("step"), json.at("best").at("loss")};
+    resumed.inputs = json.at("inputs");
     resumed.warnings = detail::machine_warnings(json);
     return resumed;
   } catch (const nlohmann::json::exception& error) {

@@ -17,8 +17,8 @@ namespace midus {
 struct ParameterGroup {
   double rate_scale = 1;  ///< times the schedule's rate
   double decay = -1;      ///< weight decay; negative: the optimizer's, and none for norms and memory values
-  double clip =
-      -1;  ///< the largest norm of this group's gradient; negative: clipped together with all others
+  /// The largest norm of this group's gradient; 0: not clipped; negative: clipped together with all others.
+  double clip = -1;
 };
 
 /// Settings of AdamW (arXiv 1711.05101; decoupled decay). A parameter belongs to the first group whose
@@ -92,13 +92,14 @@ class Optimizer {
     if (entries_.empty()) fail("the optimizer has nothing to train: call train(...) on the model first");
     for (std::size_t g = 0; g < used.size(); ++g)
       if (!used[g])
-        fail("AdamW: no trained parameter has the form \"", settings_.groups[g].first, "\" of a group");
+        fail("AdamW: no trained parameter is left for the group \"", settings_.groups[g].first,
+             "\": none has that form, or all that have belong to an earlier group");
     sums_ = Buffer<D, double>(tiles);
     clip_norms_.resize(settings_.groups.size() + 1);
   }
 
   /// The part of a step before the update: the norm of all gradients, and the clipping coefficients. Throws
-  /// `Error` with the names of tensors whose gradients are not finite; nothing has been changed then.
+  /// `Error` with the name of the first tensor whose gradient is not finite; nothing has been changed then.
   double norm() {
     for (const Entry& entry : entries_)
       run(model_->device(), SumOfSquares<S>{.x = entry.grad, .sums = tile_sums(entry)});

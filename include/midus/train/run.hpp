@@ -12,6 +12,7 @@
 
 #include "midus/train/checkpoint.hpp"
 #include "midus/train/interrupt.hpp"
+#include "midus/train/run_directory.hpp"
 
 namespace midus {
 
@@ -21,6 +22,8 @@ namespace midus {
 struct RunOptions {
   std::filesystem::path directory;
   std::filesystem::path like{};  ///< the model directory whose config.json and tokenizer files are taken over
+  std::optional<Dtype> dtype{};  ///< of the weights in `final`; left out: `like`'s, or the device's scalar
+  bool replace = false;          ///< start again where the directory holds a run: that one is removed
   std::vector<std::pair<std::string, EvaluationBatches>>
       evaluations{};             ///< by name; the first decides which is best
   Index evaluate_every = 0;      ///< steps; 0: only before the first and after the last
@@ -30,26 +33,35 @@ struct RunOptions {
   std::string resume_command{};  ///< what to say when interrupted
 };
 
-/// The newest complete checkpoint of a run, where there is one.
-inline std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run) {
-  const auto all = training_checkpoints(run);
-  return all.empty() ? std::nullopt : std::optional(all.back().second);
-}
-
 /// Runs a trainer to its end, or to Ctrl-C; goes on from `checkpoint` where one is given (the trainer's model
 /// must have been loaded from it). Returns 0, or 128 + the signal that stopped the run.
 template <class Model>
 class Run {
  public:
-  Run(Trainer<Model>& trainer, RunOptions options) : trainer_(trainer), options_(std::move(options)) {}
+  Run(Trainer<Model>& trainer, RunOptions options) : trainer_(trainer), options_(std::move(options)) {
+    for (const auto& [name, value] : {std::pair{"evaluate_every", options_.evaluate_every},
+                                      {"checkpoint_every", options_.checkpoint_every},
+                                      {"keep_last", options_.keep_last},
+                                      {"keep_every", options_.keep_every}})
+      if (value < 0) fail("Run: ", name, " must be at least 0, found ", value);
+  }
 
   int operator()(const std::optional<std::filesystem::path>& checkpoint = std::nullopt) {
     std::filesystem::create_directories(options_.directory);
+    const RunLock lock(options_.directory);
+    if (!checkpoint && holds_run(options_.directory)) {
+      if (!options_.replace)
+        fail(options_.directory.string(),
+             " holds a run already; go on with it, replace it, or choose another");
+      remove_run(options_.directory);
+    }
     StepLog log(options_.directory / "log.jsonl");
-    evaluations_path_ = options_.directory / "evaluations.jsonl";
+    LineLog evaluations(options_.directory / "evaluations.jsonl");
+    inputs_ = inputs();
     LogLengths lengths;
     if (checkpoint) {
       const Resumed resumed = restore_checkpoint(trainer_, *checkpoint);
+      check_inputs(resumed.inputs, *checkpoint);
       lengths = resumed.logs;
       best_ = resumed.best;
       for (const std::string& warning : resumed.warnings)
@@ -58,7 +70,7 @@ class Run {
                    checkpoint->c_str());
     }
     log.truncate_to(lengths.steps);
-    cut_evaluations(lengths.evaluations);
+    evaluations.truncate_to(lengths.evaluations);
     if (trainer_.done())
       std::fprintf(stderr, "nothing to do: all %lld steps are done already\n",
                    static_cast<long long>(trainer_.options().steps));
@@ -66,17 +78,17 @@ class Run {
     trainer_.set_peak(measure_peak(trainer_.model().device()));
     StepProgress progress(trainer_.options().steps);
     const Interrupt interrupt;
-    if (trainer_.state().step == 0) evaluate_all(progress);
+    if (trainer_.state().step == 0) evaluate_all(progress, evaluations);
     for (bool stop = false; !stop;) {
       const std::optional<StepRecord> record = trainer_.step();
       if (!record) break;
       if (record->peak_share > 1) measure_peak_again(record->peak_share);
       log.append(*record);
       progress.show(*record);
-      if (due(options_.evaluate_every) || trainer_.done()) evaluate_all(progress);
+      if (due(options_.evaluate_every) || trainer_.done()) evaluate_all(progress, evaluations);
       stop = trainer_.done() || interrupt.requested();
       const bool best = best_ && best_->step == record->step;
-      if (due(options_.checkpoint_every) || best || stop) checkpoint_now(log);
+      if (due(options_.checkpoint_every) || best || stop) checkpoint_now(log, evaluations);
     }
     progress.end_line();
     if (interrupt.requested() && !trainer_.done()) {
@@ -85,7 +97,8 @@ class Run {
       return interrupt.exit_code();
     }
     export_csv(log.path(), options_.directory / "log.csv");
-    save(trainer_.model(), options_.directory / "final", {.like = options_.like, .force = true});
+    save(trainer_.model(), options_.directory / "final",
+         {.like = options_.like, .dtype = options_.dtype, .force = true});
     return 0;
   }
 
@@ -97,7 +110,7 @@ class Run {
     trainer_.set_peak(std::max(measure_peak(trainer_.model().device()), share * trainer_.peak()));
   }
 
-  void evaluate_all(StepProgress& progress) {
+  void evaluate_all(StepProgress& progress, LineLog& log) {
     for (std::size_t i = 0; i < options_.evaluations.size(); ++i) {
       const auto& [name, batches] = options_.evaluations[i];
       const LossSum loss = evaluate(trainer_.model(), batches, trainer_.options().batch);
@@ -107,7 +120,7 @@ class Run {
       line["loss"] = loss.mean();
       line["perplexity"] = std::exp(loss.mean());
       line["tokens"] = loss.count;
-      std::ofstream(evaluations_path_, std::ios::app) << line.dump() << "\n" << std::flush;
+      log.append(line.dump() + "\n");
       progress.end_line();
       std::fprintf(stderr, "step %lld  %s: loss %.4f  perplexity %.3f\n",
                    static_cast<long long>(trainer_.state().step), name.c_str(), loss.mean(),
@@ -117,15 +130,15 @@ class Run {
     }
   }
 
-  void checkpoint_now(StepLog& log) {
+  void checkpoint_now(StepLog& log, LineLog& evaluations) {
     log.sync();
-    std::error_code error;
-    const auto size = std::filesystem::file_size(evaluations_path_, error);
-    const LogLengths lengths{log.length(), error ? 0 : static_cast<Index>(size)};
-    save_checkpoint(trainer_, options_.directory, lengths, best_, options_.like);
+    evaluations.sync();
+    const LogLengths lengths{log.length(), evaluations.length()};
+    save_checkpoint(trainer_, options_.directory, lengths, best_, options_.like, inputs_);
     const Index step = trainer_.state().step;
     if (best_ && best_->step == step) {
       const auto link = options_.directory / "best", temporary = options_.directory / "best.tmp";
+      std::error_code error;
       std::filesystem::remove(temporary, error);
       std::filesystem::create_directory_symlink(detail::step_directory(".", step).filename(), temporary);
       std::filesystem::rename(temporary, link);
@@ -145,20 +158,36 @@ class Run {
     }
   }
 
-  void cut_evaluations(Index bytes) const {
-    std::error_code error;
-    const auto size = std::filesystem::file_size(evaluations_path_, error);
-    if (error && bytes == 0) return;
-    if (error || size < static_cast<std::uintmax_t>(bytes))
-      fail(evaluations_path_.string(), " is shorter than the ", bytes,
-           " bytes that the checkpoint records; it is not "
-           "the file of this run");
-    std::filesystem::resize_file(evaluations_path_, static_cast<std::uintmax_t>(bytes));
+  /// What the run reads beside its data, whose files the trainer's batches know.
+  Json inputs() const {
+    Json json = Json::object();
+    if (!options_.like.empty())
+      json["model"] = {{"name", options_.like.string()},
+                       {"sha256", to_hex(sha256_file(options_.like / "config.json"))}};
+    json["evaluations"] = Json::array();
+    for (const auto& [name, batches] : options_.evaluations)
+      json["evaluations"].push_back({{"name", name}, {"sha256", to_hex(batches.file().sha256())}});
+    return json;
+  }
+
+  /// Throws where this continuation starts from another model than the run, or evaluates on other files: its
+  /// best step would mean something else.
+  void check_inputs(const Json& before, const std::filesystem::path& checkpoint) const {
+    const auto hash = [](const Json& json) {
+      return json.contains("model") ? json["model"]["sha256"] : Json();
+    };
+    if (hash(before) != hash(inputs_))
+      fail(checkpoint.string(), ": the run started from ",
+           before.value("model", Json()).value("name", "no model"), ", whose config.json is not that of ",
+           options_.like.string(), "; give the model of the run");
+    if (before.at("evaluations") != inputs_["evaluations"])
+      fail(checkpoint.string(), ": the run evaluates on ", before.at("evaluations").dump(),
+           ", this continuation on ", inputs_["evaluations"].dump(), "; give the same files and names");
   }
 
   Trainer<Model>& trainer_;
   RunOptions options_;
-  std::filesystem::path evaluations_path_;
+  Json inputs_;
   std::optional<BestStep> best_;
 };
 

@@ -1,0 +1,48 @@
+// What all programs share: reading the command line, and telling of errors.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <string>
+
+#include "midus/core/error.hpp"
+
+/// Parses the command line and does the work: 0, or 1 with a sentence on standard error.
+template <class Work>
+int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
+  try {
+    app.parse(argc, argv);
+    return work();
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 1;  // 0: --help
+  } catch (const std::exception& error) {
+    std::cout.flush();
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
+    return 1;
+  }
+}
+
+inline void add_threads(CLI::App& app, int& threads) {
+  app.add_option("--threads", threads, "0: all processors; the results are the same for any number")
+      ->capture_default_str();
+}
+
+/// `--seed`. CLI11 would take a number that is too large for the largest one, and 010 for 8.
+inline void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& help) {
+  app.add_option_function<std::string>(
+         "--seed",
+         [&seed](const std::string& given) {
+           const char* const end = given.data() + given.size();
+           const auto [at, error] = std::from_chars(given.data(), end, seed);
+           if (error != std::errc() || at != end)
+             midus::fail("--seed must be an integer from 0 to 2^64 - 1, found \"", given, "\"");
+         },
+         help)
+      ->type_name("UINT")
+      ->default_str(std::to_string(seed));
+}

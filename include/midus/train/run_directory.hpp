@@ -1,0 +1,79 @@
+// The directory of a training run: what lies in it, and who may write to it.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "midus/core/error.hpp"
+#include "midus/core/shape.hpp"
+#include "midus/io/mapped_file.hpp"
+
+namespace midus {
+
+/// The complete checkpoints of a run, by step, ascending.
+inline std::vector<std::pair<Index, std::filesystem::path>> training_checkpoints(
+    const std::filesystem::path& run) {
+  std::vector<std::pair<Index, std::filesystem::path>> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != name.npos ||
+        name.size() > 20)
+      continue;
+    if (std::filesystem::exists(entry.path() / "trainer.json", error))
+      found.emplace_back(std::stoll(name.substr(5)), entry.path());
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+/// The newest complete checkpoint of a run, where there is one.
+inline std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::path& run) {
+  const auto all = training_checkpoints(run);
+  return all.empty() ? std::nullopt : std::optional(all.back().second);
+}
+
+namespace detail {
+/// What a run leaves in its directory beside its checkpoints.
+inline constexpr std::array run_files{"log.jsonl", "log.csv", "evaluations.jsonl", "best", "final"};
+}  // namespace detail
+
+/// Whether a directory holds a run, or a part of one.
+inline bool holds_run(const std::filesystem::path& directory) {
+  std::error_code error;
+  return newest_checkpoint(directory) || std::ranges::any_of(detail::run_files, [&](const char* name) {
+           return std::filesystem::exists(std::filesystem::symlink_status(directory / name, error));
+         });
+}
+
+/// Removes a run, and nothing else, from its directory.
+inline void remove_run(const std::filesystem::path& directory) {
+  for (const auto& [step, path] : training_checkpoints(directory)) std::filesystem::remove_all(path);
+  for (const char* const name : detail::run_files) std::filesystem::remove_all(directory / name);
+}
+
+/// While it lives, no other process may train into the directory. Throws `Error` where one does.
+class RunLock {
+ public:
+  explicit RunLock(const std::filesystem::path& directory)
+      : directory_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (!directory_) fail("cannot open the directory ", directory.string(), ": ", system_message(errno));
+    if (::flock(directory_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      fail(directory.string(),
+           ": another process trains into this directory; wait for it, or choose another");
+  }
+
+ private:
+  FileDescriptor directory_;  // closing it unlocks
+};
+
+}  // namespace midus

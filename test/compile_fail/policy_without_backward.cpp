@@ -1,0 +1,18 @@
+// expected: HeadwiseMemory: the value policy needs backward(device, read, saved, dy, dweights) const
+#include "compile_fail/model.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+struct ForwardOnly {
+  template <class Device, int Slots, int Heads, int HeadWidth>
+  struct Layer {
+    struct Saved {};
+    static void visit(auto&, const Path&, auto&&) {}
+    void forward(Device&, const MemoryRead<Device>&, Saved&, Out<Device, 3>) const;
+#ifdef MIDUS_FIXED
+    void backward(Device&, const MemoryRead<Device>&, const Saved&, In<Device, 3>, Out<Device, 3>) const;
+#endif
+  };
+};
+static_assert(compiles<Deeper<HeadwiseMemory<4, 6, 3, ForwardOnly>>>);

@@ -1,0 +1,7 @@
+// expected: FactorizedValue: Rank must be at least 1
+#include "compile_fail/model.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+static_assert(compiles<Deeper<HeadwiseMemory<4, 6, 3, FactorizedValue<number(0, 1)>>>>);

@@ -1,0 +1,180 @@
+#include "midus/io/hf_checkpoint.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/small_models.hpp"
+#include "upscale/files.hpp"
+
+using namespace midus;
+using namespace midus::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+using SmallTiedHive =
+    Upscaled<SmallTied, MemoryBlock<HeadwiseMemory<2, 4, 3, FactorizedValue<3>>>, BeforeLayers<0>>;
+
+template <class Config, class D>
+LanguageModel<Config, D> random_model(D& device, const ModelSettings& settings = {}) {
+  LanguageModel<Config, D> model(device, settings);
+  randomise(model);
+  return model;
+}
+
+auto logits_of(auto&& model) {
+  const Tokens tokens(2, 9, std::remove_reference_t<decltype(model)>::Shape::vocab_size);
+  const auto scope = model.device().scope();
+  const auto logits = model.logits(tokens.batch().ids);
+  return std::vector(logits.data(), logits.data() + logits.size());
+}
+
+/// The first values of the last norm.
+template <class Model>
+std::vector<double> first_values(const Model& model, std::size_t count) {
+  std::vector<double> values;
+  model.visit([&](const Path& path, const auto& parameter) {
+    for (std::size_t i = 0; i < count && path.str() == "model.norm.weight"; ++i)
+      values.push_back(static_cast<double>(parameter.value.at(static_cast<Index>(i))));
+  });
+  return values;
+}
+template <class Model>
+void set_first_values(Model& model, const std::vector<double>& values) {
+  model.visit([&](const Path& path, auto& parameter) {
+    for (std::size_t i = 0; i < values.size() && path.str() == "model.norm.weight"; ++i)
+      parameter.master.data()[i] = static_cast<typename Model::Scalar>(values[i]);
+  });
+}
+
+template <class Config, class S>
+void check_round_trip() {
+  const TemporaryDirectory directory;
+  Cpu<S> device(2);
+  ModelSettings settings;
+  settings.rms_norm_eps = 3e-6, settings.max_position_embeddings = 777;
+  settings.rope = {.theta = 12345.5,
+                   .llama3 = Llama3Scaling{.factor = 4, .original_max_position_embeddings = 6}};
+  auto model = random_model<Config>(device, settings);
+  const auto logits = logits_of(model);
+  save(model, directory / "whole");
+  save(model, directory / "shards", {.shard_bytes = 700});
+  REQUIRE(CheckpointFiles(directory / "whole").files().size() == 1);
+  REQUIRE(CheckpointFiles(directory / "shards").files().size() > 5);
+  for (const std::string name : {"whole", "shards"}) {
+    INFO(name);
+    std::vector<std::string> said;
+    auto loaded = load<Config>(directory / name, device,
+                               {.say = [&](const std::string& line) { said.push_back(line); }});
+    CHECK(logits_of(loaded) == logits);
+    CHECK(loaded.settings().rms_norm_eps == settings.rms_norm_eps);
+    CHECK(loaded.settings().rope == settings.rope);
+    CHECK(loaded.settings().max_position_embeddings == settings.max_position_embeddings);
+    CHECK(std::ranges::none_of(said, [](const auto& line) { return line.starts_with("warning"); }));
+    save(loaded, directory / (name + " again"), {.shard_bytes = name == "whole" ? default_shard_bytes : 700});
+    CHECK(all_files(directory / (name + " again")) == all_files(directory / name));
+  }
+  const CheckpointFiles files(directory / "whole");
+  CHECK((files.find("lm_head.weight") == nullptr) == Config::tied);
+  for (const auto& [name, located] : files.tensors()) CHECK(located.tensor->dtype == dtype_of<S>);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("checkpoint: what is saved, whole or in shards, loads with the same bits", "", SmallBase,
+                   SmallTied, SmallHive, SmallTiedHive, SmallDense, SmallPkm) {
+  check_round_trip<TestType, float>();
+  check_round_trip<TestType, double>();
+}
+
+TEMPLATE_TEST_CASE("checkpoint: saving as bfloat16 rounds once, to nearest even", "", float, double) {
+  const TemporaryDirectory directory;
+  Cpu<TestType> device(1);
+  auto model = random_model<SmallHive>(device);
+  const double tiny = std::is_same_v<TestType, double> ? 0x1p-40 : 0x1p-23;
+  set_first_values(model, {1 + 0x1p-8, 1 + 0x3p-8, -1 - 0x1p-8, 1 + 0x1p-8 + tiny, 1 + 0x3p-8 - tiny, -0.0});
+  save(model, directory / "half", {.dtype = Dtype::bf16});
+  auto half = load<SmallHive>(directory / "half", device);
+  CHECK(first_values(half, 6) == std::vector<double>{1, 1 + 0x1p-6, -1, 1 + 0x1p-7, 1 + 0x1p-7, 0});
+  const CheckpointFiles files(directory / "half");
+  for (const auto& [name, located] : files.tensors()) CHECK(located.tensor->dtype == Dtype::bf16);
+  CHECK(read_llama_config(directory / "half").dtype == Dtype::bf16);
+  save(half, directory / "again", {.like = directory / "half"});  // its types are kept
+  CHECK(all_files(directory / "again") == all_files(directory / "half"));
+  save(half, directory / "wide");
+  CHECK(read_llama_config(directory / "wide").dtype == dtype_of<TestType>);
+  CHECK(logits_of(load<SmallHive>(directory / "wide", device)) == logits_of(half));
+}
+
+TEMPLATE_TEST_CASE("checkpoint: weights kept as bfloat16 are those of a bfloat16 file", "", float, double) {
+  const TemporaryDirectory directory;
+  Cpu<TestType> device(1);
+  auto model = random_model<SmallHive>(device);
+  const double tiny = std::is_same_v<TestType, double> ? 0x1p-40 : 0x1p-23;
+  set_first_values(model, {1 + 0x1p-8, 1 + 0x1p-8 + tiny, 1 + 0x3p-8 - tiny});
+  save(model, directory / "wide");
+  save(model, directory / "half", {.dtype = Dtype::bf16});
+  const auto expected = load<SmallHive>(directory / "half", device);
+  auto stored = load<SmallHive>(directory / "wide", device, {.store_bfloat16 = true});
+  CHECK(first_values(stored, 12) == first_values(expected, 12));
+  save(stored, directory / "from stored", {.dtype = Dtype::bf16});
+  CHECK((all_files(directory / "from stored") == all_files(directory / "half")));  // prints no weights
+}
+
+TEST_CASE("checkpoint: what is there is refused and kept whole, unless force replaces it") {
+  const TemporaryDirectory directory;
+  Cpu<float> device(1);
+  auto model = random_model<SmallHive>(device);
+  save(model, directory / "model");
+  put_file(directory / "model/notes.txt", "mine");
+  put_file(directory / "file", "a file");
+  const auto before = all_files(directory / "model");
+  randomise(model, 2);
+  CHECK_THROWS_WITH(save(model, directory / "model"), Contains("exists already"));
+  CHECK_THROWS_WITH(save(model, directory / "file"), Contains("exists already"));
+  CHECK_THROWS_AS(save(model, directory / "model", {.like = directory / "nowhere", .force = true}), Error);
+  CHECK(all_files(directory / "model") == before);
+  CHECK(file_bytes(directory / "file") == "a file");
+  save(model, directory / "model", {.force = true});
+  CHECK_FALSE(std::filesystem::exists(directory / "model/notes.txt"));
+  CHECK(logits_of(load<SmallHive>(directory / "model", device)) == logits_of(model));
+  std::filesystem::create_directory(directory / "empty");
+  save(model, directory / "empty");
+  CHECK(all_files(directory / "empty") == all_files(directory / "model"));
+  const std::filesystem::directory_iterator entries(directory.path());
+  CHECK(std::distance(begin(entries), end(entries)) == 3);  // no temporary is left
+}
+
+TEST_CASE("checkpoint: what lies in the directory that a model is like comes out as it was") {
+  const TemporaryDirectory directory;
+  Cpu<float> device(1);
+  auto model = random_model<SmallHive>(device);
+  save(model, directory / "first");
+  Json json = read_llama_config(directory / "first").original;
+  json["x_note"] = "keep me";
+  json["odd"] = parse_json(R"([0.0, 1e-05, {"b": 1, "a": null}, [], {}, "\u00e9"])", "the test");
+  json["bos_token_id"] = 3;
+  json["eos_token_id"] = parse_json("[4, 5]", "the test");
+  put_file(directory / "first/config.json", dump_json(json));
+  for (const std::string name : {"tokenizer.json", "tokenizer.model", "chat_template.jinja", "LICENSE"})
+    put_file(directory.path() / "first" / name, std::string("\0 not text \xff", 12) + name);
+  put_file(directory / "first/pytorch_model.bin", "weights in another format");
+
+  auto loaded = load<SmallHive>(directory / "first", device);
+  randomise(loaded, 2);
+  save(loaded, directory / "second", {.like = directory / "first"});
+  auto before = all_files(directory / "first"), after = all_files(directory / "second");
+  CHECK(before.erase("pytorch_model.bin") == 1);
+  CHECK(before["model.safetensors"] != after["model.safetensors"]);
+  CHECK(dump_json(read_llama_config(directory / "second").original) == dump_json(json));
+  for (const std::string name : {"model.safetensors", "config.json"}) before.erase(name), after.erase(name);
+  CHECK(before == after);
+  CHECK(logits_of(load<SmallHive>(directory / "second", device)) == logits_of(loaded));
+
+  save(loaded, directory / "first", {.like = directory / "first", .force = true});  // onto itself
+  auto onto_itself = all_files(directory / "first");
+  onto_itself.erase("model.safetensors"), onto_itself.erase("config.json");
+  CHECK(onto_itself == after);
+}
