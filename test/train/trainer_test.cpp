@@ -135,6 +135,28 @@ TEST_CASE("options that cannot be are refused") {
                     Catch::Contains("learning_rate"));
 }
 
+TEST_CASE("a memory that no gradient can wake is refused by name") {
+  TemporaryDirectory directory;
+  const TokenFile file = small_file(directory / "data.bin");
+  Cpu<float> device(1);
+  Model model(device);
+  randomise(model);
+  const auto clear = [&](const std::string& wanted) {
+    model.visit([&](const Path& path, auto& parameter) {
+      if (path.str() == wanted) device.fill(parameter.master, 0.0f);
+    });
+  };
+  const auto start = [&] { Trainer trainer(model, AdamW{}, file, {.batch = 2, .length = 8, .steps = 2}); };
+  model.train(everything);
+  clear("model.memory_blocks.1.memory.values");
+  CHECK_NOTHROW(start());  // as up-scaling makes it
+  clear("model.memory_blocks.1.memory.value_proj");
+  CHECK_THROWS_WITH(start(), Catch::Contains("cannot train model.memory_blocks.1.memory: its values and its "
+                                             "value_proj are all zero"));
+  model.train("model.layers.*");
+  CHECK_NOTHROW(start());  // frozen, it may be what it is
+}
+
 TEST_CASE("evaluation scores every token once and averages over tokens") {
   TemporaryDirectory directory;
   Cpu<double> device(2);

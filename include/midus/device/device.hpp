@@ -20,7 +20,7 @@ using Out = View<typename Device::Scalar, Rank>;
 ///
 /// - `allocate(shape)` gives uninitialised memory that lives until the innermost enclosing `scope()` ends.
 /// - `fill` and `copy` are ordered with the ops around them.
-/// - `sum(x)` brings the sum of a vector to the host, in double: the only way by which results leave a step.
+/// - `sum(x)` brings the sum of a vector to the host, in double: the way by which a loss leaves a step.
 /// - `measure(f)` runs `f` without doing any work and returns the bytes that it would need at once; `dry()`
 /// is true
 ///   meanwhile.

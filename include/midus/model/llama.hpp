@@ -11,14 +11,17 @@
 
 namespace midus {
 
+/// Tokens that the model knows, V.
 template <int Size>
 struct Vocab {
   static_assert(Size >= 1, "Vocab: a vocabulary has at least 1 token");
 };
+/// The width of the residual stream, d.
 template <int Size>
 struct Width {
   static_assert(Size >= 1, "Width: must be at least 1");
 };
+/// Transformer layers of the base, L.
 template <int Count>
 struct Layers {
   static_assert(Count >= 1, "Layers: a model has at least 1 layer");

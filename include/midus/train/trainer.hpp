@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,31 @@ struct TrainerState {
   Index tokens = 0;  ///< counted targets so far
 };
 
+namespace detail {
+
+/// Throws where a trained HIVE memory has nothing but zeros in both factors of its values, V and P: then the
+/// gradient of each is zero too, and no step would ever change them.
+template <class Model>
+void refuse_dead_memory(const Model& model) {
+  const auto zero = [](const auto& parameter) {
+    for (Index i = 0; i < parameter.shape.size(); ++i)
+      if (static_cast<double>(parameter.value.at(i)) != 0) return false;
+    return true;
+  };
+  std::string dead;  // the memory whose V is zero
+  model.visit([&](const Path& path, const auto& parameter) {
+    const std::string name = path.str(), memory = name.substr(0, name.rfind('.'));
+    if (matches("*.memory.values", name))
+      dead = zero(parameter) ? memory : "";
+    else if (matches("*.memory.value_proj", name) && memory == dead && !parameter.frozen() && zero(parameter))
+      fail("cannot train ", memory,
+           ": its values and its value_proj are all zero, so their gradients are too; "
+           "give value_proj random numbers, as up-scaling does");
+  });
+}
+
+}  // namespace detail
+
 /// Trains what `model.train(...)` has chosen. The model and its device must outlive the trainer. After the
 /// first step a step allocates nothing.
 template <class Model>
@@ -45,6 +71,7 @@ class Trainer {
       fail("Trainer: batch and accumulate must be at least 1, but are ", options.batch, " and ",
            options.accumulate);
     options.schedule.check(options.steps);
+    detail::refuse_dead_memory(model);
     if (batches_.vocabulary() > Model::Shape::vocab_size)
       fail("Trainer: the data has a vocabulary of ", batches_.vocabulary(), " tokens, the model one of ",
            Model::Shape::vocab_size);
