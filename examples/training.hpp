@@ -132,8 +132,10 @@ struct TrainingArguments {
     }
     if (!dtype.empty()) run.dtype = midus::weight_dtype_from(dtype);
     if (store_frozen == "bf16") model.store_as_bfloat16();
-    for (int i = 0; i < argc; ++i) run.resume_command += (i ? " " : "") + midus::shell_quoted(argv[i]);
-    if (!resume) run.resume_command += " --resume";
+    for (int i = 0; i < argc; ++i) {
+      run.resume_command += (i > 0 ? " " : "") + midus::shell_quoted(argv[i]);
+      if (i == 0 && !resume) run.resume_command += " --resume";  // before a "--"
+    }
 
     midus::Trainer trainer(model, adamw, std::move(sources), train);
     if (dry_run) {
