@@ -1,6 +1,7 @@
 // What `pretrain` and `cpt` share: the options of a run.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <vector>
 
@@ -32,6 +33,7 @@ struct TrainingArguments {
   midus::RunOptions run;
   int threads = 0;
   bool resume = false, force = false, dry_run = false;
+  CLI::Option* length = nullptr;  ///< whether it was given
 
   void add_to(CLI::App& app) {
     app.add_option("--data", data, "Token files to train on, each FILE or FILE=WEIGHT (shares of a mix)")
@@ -42,7 +44,8 @@ struct TrainingArguments {
         ->required();
     app.add_option("--steps", train.steps, "Updates")->capture_default_str();
     app.add_option("--batch", train.batch, "Windows of a micro-batch")->capture_default_str();
-    app.add_option("--length", train.length, "Tokens of a window")->capture_default_str();
+    length = app.add_option("--length", train.length,
+                            "Tokens of a window (default: 256, or the positions that the model knows)");
     app.add_option("--accumulate", train.accumulate, "Micro-batches of an update")->capture_default_str();
     app.add_option("--learning-rate", adamw.learning_rate, "Peak of the schedule")->capture_default_str();
     app.add_option("--warmup", train.schedule.warmup, "Steps of linear warm-up")->capture_default_str();
@@ -115,7 +118,9 @@ struct TrainingArguments {
       const auto [pattern, value] = name_and_value("group-clip", given);
       group(pattern).clip = number("group-clip", value);
     }
-    if (const midus::Index positions = model.settings().max_position_embeddings; train.length > positions)
+    const midus::Index positions = model.settings().max_position_embeddings;
+    if (length->count() == 0) train.length = std::min(train.length, positions);
+    if (train.length > positions)
       midus::fail("--length ", train.length, ": the model knows ", positions,
                   " positions (max_position_embeddings)");
     std::vector<midus::DataSource> sources;
