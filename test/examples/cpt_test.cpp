@@ -126,6 +126,11 @@ TEST_CASE_METHOD(Fixture, "cpt: stopped and resumed, a run has the log and the w
   succeed(cpt(options + " --out cut --force"));
   CHECK(log("cut") == log("whole"));
 
+  // Nor is the model to start from removed before it has been read to the end.
+  CHECK(contains(error("cut/final --train everything --data a.bin --out cut --force --steps 3" + small),
+                 "cut/final lies in the run that would be replaced, cut"));
+  CHECK(log("cut") == log("whole"));
+
   // Without checkpoints it is a run all the same.
   for (const auto& [step, path] : training_checkpoints(directory / "cut")) std::filesystem::remove_all(path);
   CHECK(contains(error(options + " --out cut"), "holds a run already"));

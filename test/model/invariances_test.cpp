@@ -65,16 +65,26 @@ void reorder_heads(Model& model, bool gradients, const std::vector<Index>& order
   });
 }
 
+/// Two models with the same weights, all of which train.
+template <class Config>
+struct Twins {
+  D device{2};
+  LanguageModel<Config, D> one{device}, other{device};
+
+  Twins() {
+    randomise(one), randomise(other);
+    one.train(everything), other.train(everything);
+  }
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("invariances: the order of a Memory block's heads is the order of its output's slices", "",
                    FactorizedValue<3>, DenseValue) {
   using Base = Llama<Vocab<13>, Width<12>, Layers<2>, Attention<3>, SwiGlu<10>>;
   using Deeper = Upscaled<Base, MemoryBlock<HeadwiseMemory<3, 5, 3, TestType>>, BeforeLayers<0, 1>>;
-  D device(2);
-  LanguageModel<Deeper, D> model(device), other(device);
-  randomise(model), randomise(other);
-  model.train(everything), other.train(everything);
+  Twins<Deeper> twins;
+  auto& [device, model, other] = twins;
   reorder_heads(other, false, {2, 0, 1});
   const Tokens tokens(2, 9, Deeper::vocab_size);
   check_close(logits_of(other, tokens.batch().ids), logits_of(model, tokens.batch().ids));
@@ -86,10 +96,8 @@ TEMPLATE_TEST_CASE("invariances: the order of a Memory block's heads is the orde
 
 TEMPLATE_TEST_CASE("invariances: a batch gives the logits and the gradients of its sequences alone", "",
                    SmallBase, SmallHive, SmallDense, SmallPkm) {
-  D device(2);
-  LanguageModel<TestType, D> together(device), apart(device);
-  randomise(together), randomise(apart);
-  together.train(everything), apart.train(everything);
+  Twins<TestType> twins;
+  auto& [device, together, apart] = twins;
   const Tokens tokens(3, 7, TestType::vocab_size);
   std::vector<double> logits;
   LossSum sum;
@@ -109,10 +117,8 @@ TEMPLATE_TEST_CASE("invariances: a batch gives the logits and the gradients of i
 
 TEMPLATE_TEST_CASE("invariances: padding after a sequence changes neither its loss nor the gradients", "",
                    SmallBase, SmallHive, SmallDense, SmallPkm) {
-  D device(2);
-  LanguageModel<TestType, D> model(device), padded(device);
-  randomise(model), randomise(padded);
-  model.train(everything), padded.train(everything);
+  Twins<TestType> twins;
+  auto& [device, model, padded] = twins;
   const Tokens tokens(2, 9, TestType::vocab_size);
   Tokens longer(2, 14, TestType::vocab_size, 2);
   for (Index b = 0; b < 2; ++b)

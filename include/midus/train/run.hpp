@@ -53,6 +53,9 @@ class Run {
       if (!options_.replace)
         fail(options_.directory.string(),
              " holds a run already; go on with it, replace it, or choose another");
+      if (lies_in(options_.like, options_.directory))
+        fail(options_.like.string(), " lies in the run that would be replaced, ", options_.directory.string(),
+             "; choose another directory");
       remove_run(options_.directory);
     }
     StepLog log(options_.directory / "log.jsonl");

@@ -55,6 +55,15 @@ inline bool holds_run(const std::filesystem::path& directory) {
          });
 }
 
+/// Whether `path` is `directory` or lies somewhere in it, links followed; not where `path` is empty.
+inline bool lies_in(const std::filesystem::path& path, const std::filesystem::path& directory) {
+  if (path.empty()) return false;
+  const auto inner = std::filesystem::weakly_canonical(path),
+             outer = std::filesystem::weakly_canonical(directory / "");
+  const auto end = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first;
+  return end == outer.end() || end->empty();  // a path that ends with "/" has an empty last part
+}
+
 /// Removes a run, and nothing else, from its directory.
 inline void remove_run(const std::filesystem::path& directory) {
   for (const auto& [step, path] : training_checkpoints(directory)) std::filesystem::remove_all(path);
