@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "test/torch"))
-from reference import load_model, rotary_tables  # noqa: E402
+from checkpoint import load_model  # noqa: E402
+from reference import rotary_tables  # noqa: E402
 
 
 class TorchLlama:

@@ -39,16 +39,8 @@ from pathlib import Path
 
 import torch
 
-from reference import (
-    IGNORED,
-    Model,
-    Result,
-    Retrieval,
-    forward,
-    load_model,
-    loss_and_gradients,
-    read_ids,
-)
+from checkpoint import Model, load_model
+from reference import IGNORED, Result, Retrieval, forward, loss_and_gradients, read_ids
 from safetensors_file import read_safetensors
 
 LOGITS_BOUND = {torch.float32: 1e-5, torch.float64: 1e-10}

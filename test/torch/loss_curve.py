@@ -34,16 +34,8 @@ from pathlib import Path
 
 import torch
 
-from reference import (
-    IGNORED,
-    Config,
-    Model,
-    Retrieval,
-    Weights,
-    cross_entropy,
-    forward,
-    load_model,
-)
+from checkpoint import Config, Model, Weights, load_model
+from reference import IGNORED, Retrieval, cross_entropy, forward
 
 VALUES = "*.memory.values"
 # The largest difference from the reference, relative (for weights: to the largest change that the

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from reference import Model, Weights, parameter_shapes, parse_config
+from checkpoint import Model, Weights, parameter_shapes, parse_config
 from safetensors_file import DTYPES, write_safetensors
 
 # The original length is short, so that head_dim 8 has frequencies of all three kinds.

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import torch
 
+from checkpoint import Weights, load_model
 from compare import ATTEMPTS, draw_ids, relative_difference
 from loss_curve import Batch, Curve, Settings, loss_curve, parse_batches, trained_names
 from random_checkpoint import make_config, random_model, write_checkpoint
-from reference import IGNORED, Weights, load_model, loss_and_gradients, read_ids
+from reference import IGNORED, loss_and_gradients, read_ids
 from safetensors_file import read_safetensors, write_safetensors
 
 TABLES = Path(__file__).parent / "tables"
