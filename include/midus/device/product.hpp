@@ -96,6 +96,12 @@ Left<S> left_rows(const S* a, Index lda) {
   return {a, lda, 1, ProductBlock<S>::rows * lda};
 }
 
+/// A = Bᵀ where B lies in memory, its rows `ldb` apart: for a B that is in the first-level cache.
+template <class S>
+Left<S> left_columns(const S* b, Index ldb) {
+  return {b, 1, ldb, ProductBlock<S>::rows};
+}
+
 template <class S>
 constexpr Index left_size(Index rows, Index depth) {
   constexpr Index width = ProductBlock<S>::rows;

@@ -52,7 +52,6 @@ template <class S>
     S *const p = take<S>(scratch, most * attention_keys), *const ds = take<S>(scratch, most * attention_keys);
     S *const q_rows = take<S>(scratch, panel_size<S>(most, D)), *const dy_rows =
                                                                     take<S>(scratch, panel_size<S>(most, D));
-    S* const left = take<S>(scratch, left_size<S>(attention_keys, most));
     for (Index query = 0; query < T; query += tile) {
       const AttentionTiles tiles(T, H, KV, D, kv, query, tile, 0);
       const Index count = tiles.rows();
@@ -79,10 +78,8 @@ template <class S>
         pack_rows(dy + first * D, D, D, rows, 0, rows, dy_rows);
         pack_rows(q + first * D, D, D, rows, 0, rows, q_rows);
         S *const dv1 = dv + key * D, *const dk1 = dk + key * D, *const dq1 = dq + first * D;
-        multiply<S>(keys, D, rows, pack_left<S>(p1, attention_keys, keys, rows, left), dy_rows, dv1, D, dv1,
-                    D);
-        multiply<S>(keys, D, rows, pack_left<S>(ds1, attention_keys, keys, rows, left), q_rows, dk1, D, dk1,
-                    D);
+        multiply<S>(keys, D, rows, left_columns<S>(p1, attention_keys), dy_rows, dv1, D, dv1, D);
+        multiply<S>(keys, D, rows, left_columns<S>(ds1, attention_keys), q_rows, dk1, D, dk1, D);
         multiply<S>(rows, D, keys, left_rows<S>(ds1, attention_keys), k_rows + j * width_wide, dq1, D, dq1,
                     D);
       }
