@@ -13,5 +13,15 @@ write_basic_package_version_file(midus-config-version.cmake COMPATIBILITY SameMi
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/midus-config.cmake" "${CMAKE_CURRENT_BINARY_DIR}/midus-config-version.cmake"
               cmake/midus_add_model.cmake cmake/model_header.cpp
         DESTINATION "${midus_package_folder}")
+
+# pkg-config midus, midus-hf: for programs that CMake does not build.
+set(midus_pc_folder "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+file(RELATIVE_PATH MIDUS_PC_PREFIX "/${midus_pc_folder}" "/")
+string(REGEX REPLACE "/$" "" MIDUS_PC_PREFIX "${MIDUS_PC_PREFIX}")
+foreach(name midus midus-hf)
+  configure_file(cmake/${name}.pc.in ${name}.pc @ONLY)
+  install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}.pc" DESTINATION "${midus_pc_folder}")
+endforeach()
+
 file(GLOB midus_program_sources examples/*.cpp examples/*.hpp)
 install(FILES ${midus_program_sources} DESTINATION "${CMAKE_INSTALL_DATADIR}/midus/examples")

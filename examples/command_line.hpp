@@ -14,6 +14,11 @@
 /// Parses the command line and does the work: 0, or 1 with a sentence on standard error.
 template <class Work>
 int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
+  for (const CLI::Option* option : app.get_options())
+    if (option->get_items_expected_max() > 1 && !option->get_positional())
+      app.footer(
+          "An option with several values takes all words up to the next option or --: give directories "
+          "first.");
   try {
     app.parse(argc, argv);
     return work();

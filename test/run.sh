@@ -40,7 +40,7 @@ rm -f "$build/ctest.log"
 trap summary EXIT
 
 part "install packages" bash scripts/install_packages.sh g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev \
-  libcli11-dev catch2 python3 python3-venv
+  libcli11-dev catch2 python3 python3-venv git pkg-config
 if [ "$torch" = yes ]; then
   part "install PyTorch" sh test/torch/install.sh
   MIDUS_TORCH_PYTHON=$(sh test/torch/install.sh | tail -n 1)

@@ -56,7 +56,7 @@ TEST_CASE("upscale: the plan, the model, and what was not checked") {
   CHECK(result.error.empty());
   CHECK(contains(result.out, "not checked (--no-check)"));
   CHECK(read_llama_config(directory / "out").memory->positions == std::vector<Index>{1, 3});
-  CHECK_FALSE(std::filesystem::exists(directory / "out.tmp"));
+  CHECK_FALSE(left_over(directory.path()));
 
   const auto before = all_files(directory / "out");
   const ProgramResult again = upscale(directory, "base out --no-check" + memory_options);
@@ -107,7 +107,7 @@ TEST_CASE("upscale: the logits are checked before the model takes its place") {
   CHECK(contains(differ.error,
                  "1 of 3 logits differ from the base's, by up to 0.5; midus promises equal ones"));
   CHECK_FALSE(std::filesystem::exists(directory / "other"));
-  CHECK_FALSE(std::filesystem::exists(directory / "other.tmp"));
+  CHECK_FALSE(left_over(directory.path()));
   const ProgramResult solar = upscale(directory, "base solar --policy solar --build-for build_for.sh");
   CHECK(solar.status == 0);
   CHECK(contains(solar.out, "1 of 3 logits differ from the base's, by up to 0.5 (SOLAR"));
@@ -117,7 +117,7 @@ TEST_CASE("upscale: the logits are checked before the model takes its place") {
   CHECK(failed.status == 1);
   CHECK(contains(failed.error, "(status 5)"));
   CHECK(contains(failed.error, "no compiler here"));
-  CHECK_FALSE(std::filesystem::exists(directory / "other.tmp"));
+  CHECK_FALSE(left_over(directory.path()));
   const ProgramResult missing = upscale(directory, "base other --build-for nowhere.sh" + memory_options);
   CHECK(missing.status == 1);
   CHECK(contains(missing.error, "there is no nowhere.sh to build programs with"));

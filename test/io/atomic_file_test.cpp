@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <string>
@@ -112,9 +114,22 @@ TEST_CASE("A directory appears whole") {
   }
   CHECK(entries(directory.path()) == 0);  // no commit: nothing is left
 
-  std::filesystem::create_directory(directory / "step-1.tmp");  // from a crash
-  put_file(directory / "step-1.tmp/stale", "1");
+  // A process that is gone: nobody waits for it any more, so its number is free.
+  const ::pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  REQUIRE(::waitpid(gone, nullptr, 0) == gone);
+  const auto of = [&](const auto& owner) { return directory / text("step-1.", owner, ".tmp"); };
+  for (const auto& path : {of(gone), of(::getppid()), of("mine"), directory / "step-1.tmp"}) {
+    std::filesystem::create_directory(path);
+    put_file(path / "file", "1");
+  }
   AtomicDirectory attempt(target);
+  CHECK_FALSE(std::filesystem::exists(of(gone)));                                     // from a crash
+  for (const auto& path : {of(::getppid()), of("mine"), directory / "step-1.tmp"}) {  // of somebody else
+    CHECK(file_bytes(path / "file") == "1");
+    std::filesystem::remove_all(path);
+  }
+  CHECK_THAT(message_of([&] { AtomicDirectory second(target); }), Contains("this process is writing"));
   write_file(attempt.path() / "a", "1");
   std::filesystem::create_directory(attempt.path() / "sub");
   write_file(attempt.path() / "sub/b", "2");

@@ -82,6 +82,13 @@ inline void write_checkpoint_file(const std::filesystem::path& path, const std::
   writer.commit();
 }
 
+/// Whether some writer left a temporary file or directory in `directory`.
+inline bool left_over(const std::filesystem::path& directory) {
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    if (entry.path().filename().string().find(".tmp") != std::string::npos) return true;
+  return false;
+}
+
 /// What the `Error` says that `f` throws; "nothing was thrown" where it throws none.
 template <class F>
 std::string message_of(F&& f) {

@@ -162,7 +162,7 @@ TEST_CASE("a checkpoint is a model directory, and what a crash left behind is no
   Settings settings;
   settings.trained = "model.memory_blocks.*";
   train(directory / "run", directory.path(), settings);
-  std::filesystem::create_directory(directory / "run" / "step-00000099.tmp");
+  std::filesystem::create_directory(directory / "run" / "step-00000099.1234.tmp");
   std::filesystem::create_directory(directory / "run" / "step-00000098");
   CHECK(newest_checkpoint(directory / "run")->filename() == "step-00000012");
   const SafetensorsFile moments(directory / "run" / "step-00000012" / "optimizer.safetensors");

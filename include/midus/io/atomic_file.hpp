@@ -2,12 +2,14 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -115,8 +117,29 @@ inline void write_file(const std::filesystem::path& target, std::string_view cha
   file.commit();
 }
 
-/// A directory that is filled under the name `TARGET.tmp` and renamed in `commit()`. Without `commit()` it is
-/// removed; one that a crash has left behind is removed by the next attempt.
+/// Removes the directories NAME.PID.tmp in `directory` that processes have left behind which are no more,
+/// where `of(NAME)`.
+template <class Of>
+void remove_unfinished(const std::filesystem::path& directory, Of&& of) {
+  std::error_code error, ignored;
+  for (std::filesystem::directory_iterator entry(directory, error), last; !error && entry != last;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.ends_with(".tmp")) continue;
+    const std::string_view stem = std::string_view(name).substr(0, name.size() - 4);
+    const std::size_t dot = stem.rfind('.');
+    if (dot == stem.npos || !of(stem.substr(0, dot))) continue;
+    ::pid_t process = 0;
+    const char* const end = stem.data() + stem.size();
+    const auto [at, failed] = std::from_chars(stem.data() + dot + 1, end, process);
+    if (failed != std::errc() || at != end || process <= 0) continue;
+    if (::kill(process, 0) != 0 && errno == ESRCH) std::filesystem::remove_all(entry->path(), ignored);
+  }
+}
+
+/// A directory that is filled under the name `TARGET.PID.tmp`, PID being this process's number, and renamed
+/// in `commit()`. Without `commit()` it is removed; one that a crash has left behind is removed by the next
+/// attempt, once its process is gone. A `TARGET.tmp` is somebody else's.
 class AtomicDirectory {
  public:
   /// Throws `Error` where `target` exists already (an empty directory may), unless it may be replaced: then
@@ -124,16 +147,20 @@ class AtomicDirectory {
   explicit AtomicDirectory(const std::filesystem::path& target, bool replace = false) : replace_(replace) {
     // "models/new/" names the directory "models/new".
     target_ = target.has_filename() ? target : target.parent_path();
-    temporary_ = target_;
-    temporary_ += ".tmp";
     std::error_code error;
     const bool directory = std::filesystem::is_directory(target_, error);
     if (!replace &&
         (directory ? !std::filesystem::is_empty(target_, error) : std::filesystem::exists(target_, error)))
       fail(target_.string(), " exists already; remove it or choose another name");
-    std::filesystem::remove_all(temporary_, error);
-    if (!error) std::filesystem::create_directories(temporary_, error);
-    if (error) fail("cannot create ", temporary_.string(), ": ", error.message());
+    remove_unfinished(directory_of(target_),
+                      [&](std::string_view name) { return name == target_.filename().string(); });
+    std::filesystem::path temporary = target_;
+    temporary += text(".", ::getpid(), ".tmp");
+    std::filesystem::create_directories(directory_of(temporary), error);
+    const bool created = !error && std::filesystem::create_directory(temporary, error);
+    if (error) fail("cannot create ", temporary.string(), ": ", error.message());
+    if (!created) fail(temporary.string(), " exists already: this process is writing ", target_.string());
+    temporary_ = std::move(temporary);
   }
   AtomicDirectory(const AtomicDirectory&) = delete;
   AtomicDirectory& operator=(const AtomicDirectory&) = delete;

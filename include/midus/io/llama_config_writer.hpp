@@ -31,6 +31,7 @@ inline const char* torch_name(Dtype dtype) {
   }
 }
 
+/// The object "midus" of config.json: what Memory blocks there are, and where.
 inline Json memory_to_json(const MemoryConfig& memory) {
   Json json = Json::object();
   const bool hml = memory.kind == MemoryConfig::Kind::hml;
@@ -47,6 +48,7 @@ inline Json memory_to_json(const MemoryConfig& memory) {
   return json;
 }
 
+/// The list "depth_upscaling" of config.json: what was done to the model, in order.
 inline Json history_to_json(const std::vector<Expansion>& history) {
   Json entries = Json::array();
   for (const Expansion& expansion : history) {

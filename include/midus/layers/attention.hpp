@@ -7,10 +7,10 @@
 
 namespace midus {
 
-/// Options of `Attention`: the number of key/value heads (default: one per query head), and the width of a
-/// head (default: Width / Heads).
+/// Option of `Attention`: the number of key/value heads, at most one per query head (the default).
 template <int Count>
 struct KvHeads {};
+/// Option of `Attention`: the width of a head, even (default: Width / Heads).
 template <int Width>
 struct HeadDim {};
 

@@ -22,6 +22,7 @@ struct EmbeddingLayer {
     run(device, Embedding<S>{.ids = ids, .table = weight.value, .y = y});
   }
 
+  /// Adds dy [R,Width] to the gradients of the rows `ids`; nothing where the table is frozen.
   void backward(Device& device, View<const std::int32_t, 1> ids, In<Device, 2> dy) const {
     if (!weight.frozen()) run(device, EmbeddingBackward<S>{.ids = ids, .dy = dy, .dtable = weight.grad});
   }

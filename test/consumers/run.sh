@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Builds and runs the same program the way each kind of user does, against midus as it is installed or lies there.
+#
+#   bash test/consumers/run.sh [find_package|find_package_after_eigen|add_subdirectory|fetch_content|pkg_config|errors]...
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+source=$(cd "$here/../.." && pwd)
+[ $# -gt 0 ] || set -- find_package find_package_after_eigen add_subdirectory fetch_content pkg_config errors
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "test/consumers/run.sh: $*" >&2; exit 1; }
+
+# A copy of the consumers, with a header that includes every other one.
+cp -r "$here" "$work/consumers"
+(cd "$source/include" && find midus -name '*.hpp' | LC_ALL=C sort | sed 's/.*/#include "&"/') > "$work/headers"
+{ echo '#pragma once'; grep 'midus/midus.hpp' "$work/headers"; cat "$work/headers"; } > "$work/consumers/every_header.hpp"
+
+install_midus() {  # once; then moved, since a package must not know where it was put
+  [ -d "$work/elsewhere" ] && return
+  cmake -S "$source" -B "$work/build" -G Ninja -DMIDUS_TESTS=OFF -DMIDUS_EXAMPLES=OFF \
+    -DCMAKE_INSTALL_PREFIX="$work/prefix" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+  cmake --install "$work/build" > "$work/log"
+  mv "$work/prefix" "$work/elsewhere"
+  if grep -rlF -e "$work" -e "$source" "$work/elsewhere"; then fail "these installed files hold a path of the build"; fi
+}
+
+build() {  # build NAME [CMAKE_OPTION]...
+  local name=$1
+  shift
+  cmake -S "$work/consumers/$name" -B "$work/$name" -G Ninja "$@" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+  cmake --build "$work/$name" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+  "$work/$name/consumer"
+}
+
+refused() {  # refused SENTENCE LINES: a project of these lines, which CMake must refuse with the sentence
+  local sentence=$1 folder
+  folder=$(mktemp -d -p "$work")
+  printf 'cmake_minimum_required(VERSION 3.22)\nproject(refused CXX)\n%s\n' "$2" > "$folder/CMakeLists.txt"
+  if cmake -S "$folder" -B "$folder/build" -G Ninja -Dmidus_ROOT="$work/elsewhere" "${@:3}" > "$work/log" 2>&1; then
+    fail "CMake took what it must refuse: $2"
+  fi
+  tr -s ' \n' ' ' < "$work/log" | grep -qF "$sentence" || { cat "$work/log"; fail "the sentence is missing: $sentence"; }
+}
+
+for consumer in "$@"; do
+  echo "== $consumer"
+  case $consumer in
+    find_package | find_package_after_eigen) install_midus; build "$consumer" -Dmidus_ROOT="$work/elsewhere" ;;
+    add_subdirectory | fetch_content) build "$consumer" -DMIDUS_SOURCE="$source" ;;
+    pkg_config)
+      install_midus
+      PKG_CONFIG_PATH=$(dirname "$(find "$work/elsewhere" -name midus.pc)") \
+        make -s -C "$work/consumers/pkg_config" CXX="${CXX:-c++}"
+      "$work/consumers/pkg_config/consumer" ;;
+    errors)
+      install_midus
+      refused "midus has no component cuda" "find_package(midus REQUIRED COMPONENTS cuda)"
+      refused "0.2" "find_package(midus 0.2 REQUIRED)"
+      eigen=$work/old_eigen
+      mkdir -p "$eigen"
+      echo 'set(Eigen3_FOUND TRUE)' > "$eigen/Eigen3Config.cmake"
+      echo 'set(PACKAGE_VERSION 3.3.9)' > "$eigen/Eigen3ConfigVersion.cmake"
+      refused "midus needs Eigen 3.4 or newer" "find_package(midus REQUIRED)" -DEigen3_DIR="$eigen"
+      # Eigen 5 is not refused for its number.
+      echo 'set(PACKAGE_VERSION 5.0.1)' > "$eigen/Eigen3ConfigVersion.cmake"
+      echo 'add_library(Eigen3::Eigen INTERFACE IMPORTED)
+        set_target_properties(Eigen3::Eigen PROPERTIES INTERFACE_INCLUDE_DIRECTORIES /usr/include/eigen3)' >> "$eigen/Eigen3Config.cmake"
+      refused "reached the end" "find_package(midus REQUIRED)
+        message(FATAL_ERROR \"reached the end\")" -DEigen3_DIR="$eigen" ;;
+    *) fail "there is no consumer $consumer" ;;
+  esac
+done
