@@ -4,6 +4,5 @@
 using namespace midus;
 using namespace midus::test;
 
-using Tied = Llama<Vocab<32>, Width<16>, Layers<3>, Part<TiedHead, Attention<4>>, SwiGlu<24>,
-                   Part<Attention<4>, TiedHead>>;
+using Tied = Llama<Vocab<32>, Width<16>, Layers<3>, Part<TiedHead, Attention<4>>, SwiGlu<24>, Part<Attention<4>, TiedHead>>;
 static_assert(compiles<Tied>);
