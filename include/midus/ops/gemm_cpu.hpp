@@ -22,10 +22,10 @@ struct GemmTiles {
 
 constexpr Index tiles_in(Index size, Index tile) { return (size + tile - 1) / tile; }
 
-/// The size of the tiles that cut `size` evenly: whole blocks, at most `most` of them, and a number of tiles
-/// that `threads` divides, where there are as many blocks.
-constexpr Index even_tile(Index size, Index most, Index block, Index threads) {
-  const Index blocks = tiles_in(size, block), tiles = tiles_in(tiles_in(blocks, most), threads) * threads;
+/// The size of the tiles that cut `size` evenly: whole blocks, at most `most` of them, and a multiple of four
+/// tiles where there are as many blocks, so that a few threads get about as much each.
+constexpr Index even_tile(Index size, Index most, Index block) {
+  const Index blocks = tiles_in(size, block), tiles = tiles_in(tiles_in(blocks, most), 4) * 4;
   return tiles_in(blocks, tiles) * block;
 }
 
@@ -128,8 +128,8 @@ template <class S>
   constexpr Index part = ProductBlock<S>::depth, packed_at_once = 12 * part;  // of the sum over R
   const Index R = op.dy.extent(0), N = op.dw.extent(0), K = op.dw.extent(1);
   if (R == 0 || N == 0 || K == 0) return;
-  // High tiles use a panel of x more often; where dW is small, every thread gets as much of it.
-  const Index row_tile = even_tile(N, 16, ProductBlock<S>::rows, K <= col_tile ? device.threads() : 1);
+  // High tiles use a panel of x more often; low ones leave enough tasks where dW is small.
+  const Index row_tile = even_tile(N, N < 768 ? 8 : 16, ProductBlock<S>::rows);
   const Index col_tiles = tiles_in(K, col_tile), row_tiles = tiles_in(N, row_tile);
   const Index wide = panel_size<S>(1, K);
   const auto scope = device.scope();

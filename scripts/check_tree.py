@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Checks that the tree is as docs/map.md draws it.
+
+Who includes whom goes one way; Eigen appears in device/ and in forms of ops only; forms are included by the umbrella
+only, which names them all; an op has its form, its reference and its test; headers stay short. Prints what is wrong and
+exits with 1.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+INCLUDE = ROOT / "include/midus"
+ORDER = ["core", "device", "ops", "layers", "model", "io", "upscale", "train"]  # each may include those before it
+BESIDE = {("train", "upscale")}  # neither includes the other
+LONGEST = 400  # lines of a header
+
+
+def includes(path):
+    return re.findall(r'^#include [<"](.+?)[>"]', path.read_text(encoding="utf-8"), re.M)
+
+
+def check_header(path, umbrella):
+    name = path.relative_to(ROOT / "include").as_posix()
+    folder, is_form = path.parent.name, path.stem.endswith("_cpu")
+    for other in includes(path):
+        if other.startswith("Eigen/") and not (folder == "device" or is_form):
+            yield f"includes {other}: Eigen belongs into device/ and ops/*_cpu.hpp"
+        if not other.startswith("midus/") or other.count("/") < 2:
+            continue
+        above = other.split("/")[1]
+        if folder in ORDER and above in ORDER:
+            if ORDER.index(above) > ORDER.index(folder) or (folder, above) in BESIDE:
+                yield f"includes {other}: {folder}/ lies below or beside {above}/"
+        if other.endswith("_cpu.hpp") and not is_form and name != "midus/midus.hpp":
+            yield f"includes {other}: the forms come with midus.hpp alone"
+    lines = path.read_text(encoding="utf-8").count("\n")
+    if lines > LONGEST:
+        yield f"has {lines} lines, more than {LONGEST}"
+    has_form = is_form and re.search(r"\brun\(Cpu<", path.read_text(encoding="utf-8"))
+    if has_form and name not in umbrella and not any(name in includes(ROOT / "include" / each) for each in umbrella):
+        yield "is a form of an op, and midus.hpp does not include it"
+
+
+def check_op(declaration):
+    """An op's five names, without the benchmark, which it has where speed matters."""
+    form = declaration.with_name(declaration.stem + "_cpu.hpp")
+    for path in (form, ROOT / "test/reference" / declaration.name, ROOT / f"test/ops/{declaration.stem}_test.cpp"):
+        if not path.exists():
+            yield f"has no {path.relative_to(ROOT)}"
+
+
+def main() -> int:
+    faults = []
+    umbrella = includes(INCLUDE / "midus.hpp")
+    for path in sorted(INCLUDE.rglob("*.hpp")):
+        faults += [f"{path.relative_to(ROOT)} {fault}" for fault in check_header(path, umbrella)]
+    for path in sorted((INCLUDE / "ops").glob("*.hpp")):
+        if not path.stem.endswith("_cpu"):
+            faults += [f"{path.relative_to(ROOT)} {fault}" for fault in check_op(path)]
+    print("\n".join(faults) or "the tree is as the map draws it")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
