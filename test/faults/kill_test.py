@@ -77,7 +77,7 @@ def main():
             before = training.checkpoints(out) if out.exists() else []
             process = subprocess.Popen(training.command(*run, out, STEPS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                process.wait(generator.uniform(0, 0.2 * longest))
+                process.wait(generator.uniform(0, longest))
                 break  # it came to its end
             except subprocess.TimeoutExpired:
                 process.kill()

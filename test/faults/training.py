@@ -10,7 +10,7 @@ MEASURED = ("tokens_per_s", "peak_share", "peak_bytes", "time")  # what may diff
 def command(programs, model, data, out, steps):
     return [str(each) for each in (
         Path(programs) / "cpt", model, "--train", "everything", "--data", data, "--eval", f"old={data}", "--out", out,
-        "--steps", steps, "--batch", 1, "--length", 16, "--warmup", 5, "--evaluate-every", steps, "--checkpoint-every", 1,
+        "--steps", steps, "--batch", 1, "--length", 16, "--warmup", 1, "--evaluate-every", steps, "--checkpoint-every", 1,
         "--keep-last", 2, "--threads", 2, "--resume")]
 
 
