@@ -1,4 +1,5 @@
-// Any bytes as config.json: refused with an Error, or a configuration that comes back the same when it is written.
+// Any bytes as config.json: refused with an Error, or a configuration that comes back the same when it is
+// written.
 #include "fuzz.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/llama_config_writer.hpp"
@@ -6,8 +7,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   midus::LlamaConfig config;
-  if (!midus::fuzz::accepts(
-          [&] { config = midus::parse_llama_config(midus::parse_json(bytes, "config.json"), "config.json"); }))
+  if (!midus::fuzz::accepts([&] {
+        config = midus::parse_llama_config(midus::parse_json(bytes, "config.json"), "config.json");
+      }))
     return 0;
   midus::fuzz::require(config.hidden_size > 0 && config.head_dim % 2 == 0 &&
                        config.num_attention_heads % config.num_key_value_heads == 0);

@@ -36,7 +36,8 @@ class MemoryFile {
   int descriptor_;
 };
 
-/// Whether `f` takes the input. Refusing it with an `Error` is right, and anything else that is thrown is not.
+/// Whether `f` takes the input. Refusing it with an `Error` is right, and anything else that is thrown is
+/// not.
 template <class F>
 bool accepts(F&& f) {
   try {

@@ -1,5 +1,5 @@
-// Any bytes as model.safetensors.index.json beside two shards: refused with an Error, or all that is found comes
-// from the directory's shards.
+// Any bytes as model.safetensors.index.json beside two shards: refused with an Error, or all that is found
+// comes from the directory's shards.
 #include "fuzz.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/safetensors_writer.hpp"

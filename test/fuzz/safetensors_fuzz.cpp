@@ -1,4 +1,5 @@
-// Any bytes as a safetensors file: refused with an Error, or every tensor lies inside the file and can be read.
+// Any bytes as a safetensors file: refused with an Error, or every tensor lies inside the file and can be
+// read.
 #include "fuzz.hpp"
 #include "midus/io/safetensors.hpp"
 #include "midus/io/tensor_convert.hpp"
