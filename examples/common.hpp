@@ -1,6 +1,7 @@
 // What the programs that run a model share: loading, and opening token files for it.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -46,11 +47,11 @@ inline bool is_byte_model(const std::string& directory, midus::Index vocabulary)
 inline midus::TokenFile open_tokens(const std::string& path, const std::filesystem::path& model,
                                     midus::Index vocabulary) {
   midus::TokenFile file(path);
-  if (file.vocabulary() > vocabulary)
-    midus::fail("token file ", path, ": its vocabulary is ", file.vocabulary(), ", the model's is ",
-                vocabulary, "; prepare it with the model's tokenizer");
   const std::filesystem::path tokenizer = model / "tokenizer.json";
-  file.expect(file.vocabulary(),
-              std::filesystem::exists(tokenizer) ? midus::sha256_file(tokenizer) : midus::Sha256Digest{});
+  if (std::filesystem::exists(
+          tokenizer))  // the model's table may be padded beyond the tokenizer's vocabulary
+    file.expect(std::min(file.vocabulary(), vocabulary), midus::sha256_file(tokenizer));
+  else
+    file.expect(vocabulary);
   return file;
 }

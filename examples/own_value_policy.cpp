@@ -1,6 +1,6 @@
-// A value policy of one's own: HIVE with a learned gate per head, y_h = g_h · (Σ_i w_i V_{j_i}) P^h. The gate
-// starts at
-// 1. The program checks its gradients by central differences and exits with 1 where they are wrong.
+// A value policy of one's own: HIVE with a learned gate per head, y_h = g_h · (Σ_i w_i V_{j_i}) P^h. Gates
+// start at one. The program checks its gradients by central differences and exits with 1 where they are
+// wrong.
 #include <cmath>
 #include <cstdio>
 

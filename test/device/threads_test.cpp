@@ -1,6 +1,11 @@
 #include "midus/device/threads.hpp"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <array>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 
@@ -8,6 +13,42 @@
 
 namespace midus {
 namespace {
+
+/// Whether `f` is true in a process of its own, which may limit itself.
+template <class F>
+bool holds_in_child(F&& f) {
+  const ::pid_t child = ::fork();
+  if (child == 0) ::_exit(f() ? 0 : 1);
+  int status = 0;
+  return ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+TEST_CASE("threads: a process that is kept on one processor has one") {
+  CHECK(holds_in_child([] {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<std::size_t>(::sched_getcpu()), &set);
+    return ::sched_setaffinity(0, sizeof set, &set) == 0 && available_processors() == 1;
+  }));
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need the addresses themselves
+TEST_CASE("threads: more than the system gives are an error, and those that started are gone") {
+  CHECK(holds_in_child([] {
+    Index pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const auto bytes = static_cast<::rlim_t>(pages * ::sysconf(_SC_PAGESIZE)) + (::rlim_t{128} << 20);
+    const ::rlimit limit{bytes, bytes};  // room for the stacks of a few
+    if (::setrlimit(RLIMIT_AS, &limit) != 0) return false;
+    try {
+      ThreadPool pool(400);
+    } catch (const Error& error) {
+      return std::string(error.what()).find("400 threads wanted, the system gives ") != std::string::npos;
+    }
+    return false;
+  }));
+}
+#endif
 
 TEST_CASE("threads: every task runs once, for any number of threads and tasks") {
   for (const int threads : {1, 2, 3, 8}) {

@@ -140,6 +140,10 @@ TEST_CASE_METHOD(Fixture, "evaluate: what cannot be used is named") {
   large.append(std::vector<std::int32_t>{1, 2});
   large.commit();
   CHECK(contains(error("model --data a=large.bin"), "its vocabulary is 300, the model's is 256"));
+  TokenWriter small(directory / "small.bin", {.vocabulary = 100});  // no tokenizer says that the table is padded
+  small.append(std::vector<std::int32_t>{1, 2, 3});
+  small.commit();
+  CHECK(contains(error("model --data a=small.bin"), "its vocabulary is 100, the model's is 256"));
   put_weight(directory / "model", "model.layers.1.self_attn.q_proj.weight", 5, std::nanf(""));
   CHECK(contains(error("model --data a=a.bin"), "model.layers.1.self_attn.q_proj.weight holds nan"));
   Json json = read_json_file(odd_config / "config.json");

@@ -20,7 +20,7 @@ done
 build=build/fuzz
 mkdir -p "$build"
 for name in "$@"; do
-  clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itest/fuzz \
+  clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itest -Itest/fuzz \
     "test/fuzz/${name}_fuzz.cpp" -o "$build/$name"
   mkdir -p "$build/corpus/$name"
   echo "== $name"

@@ -22,7 +22,8 @@ class Cpu {
  public:
   using Scalar = S;
 
-  /// `threads` 0: as many as the process may use.
+  /// `threads` 0: as many as the process may use; who makes several devices divides the processors among
+  /// them.
   explicit Cpu(int threads = 0) : pool_(std::make_unique<ThreadPool>(checked(threads))) {
     for (int worker = 0; worker < pool_->size(); ++worker) scratch_.emplace_back(std::size_t{1} << 36);
 #ifdef EIGEN_HAS_OPENMP

@@ -11,11 +11,13 @@
 #include <limits>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "midus/core/error.hpp"
 #include "midus/core/shape.hpp"
 
 namespace midus {
@@ -55,17 +57,21 @@ inline int available_processors() {
 /// threads.
 class ThreadPool {
  public:
-  /// `threads` in all, the calling one included.
+  /// `threads` in all, the calling one included. Throws `Error` where the system does not give so many.
   explicit ThreadPool(int threads) {
-    for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { serve(worker); });
+    try {
+      for (int worker = 1; worker < threads; ++worker)
+        workers_.emplace_back([this, worker] { serve(worker); });
+    } catch (const std::system_error& error) {
+      const int started = size();
+      stop();  // those that wait already
+      fail("ThreadPool: ", threads, " threads wanted, the system gives ", started, " (",
+           error.code().message(), "); ask for fewer, or raise the limit on processes");
+    }
   }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
-  ~ThreadPool() {
-    state_.store(stopped, std::memory_order_release);
-    state_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~ThreadPool() { stop(); }
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
@@ -130,6 +136,12 @@ class ThreadPool {
   static constexpr std::uint32_t active_mask = 0x3ff, open = 0x400, stopped = 0x800, generation_step = 0x1000;
   static constexpr int spins = 4000;  // some tens of microseconds: the gap between two ops of a step
   static constexpr Index no_task = INT64_MAX;
+
+  void stop() {
+    state_.store(stopped, std::memory_order_release);
+    state_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
 
   static void pause() {
 #if defined(__x86_64__) || defined(__i386__)
