@@ -23,7 +23,15 @@ int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
     app.parse(argc, argv);
     return work();
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 1;  // 0: --help
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    std::string what = error.what();
+    if (dynamic_cast<const CLI::ExtrasError*>(&error)) {  // CLI11 lists them backwards
+      what = "not expected:";
+      for (const std::string& word : app.remaining()) what += " " + word;
+    }
+    std::fprintf(stderr, "%s: %s\nRun with --help for more information.\n", app.get_name().c_str(),
+                 what.c_str());
+    return 1;
   } catch (const std::exception& error) {
     std::cout.flush();
     std::fflush(stdout);

@@ -42,7 +42,11 @@ struct TrainingArguments {
                    "Token files to evaluate on, as NAME=FILE; the first decides which is best");
     app.add_option("--out", out, "The run's directory: log, checkpoints, and the model in OUT/final")
         ->required();
-    app.add_option("--steps", train.steps, "Updates")->capture_default_str();
+    app.add_option(
+           "--steps", train.steps,
+           "Updates. The schedule ends with them, so a run cannot be made longer later: start another "
+           "from OUT/final")
+        ->capture_default_str();
     app.add_option("--batch", train.batch, "Windows of a micro-batch")->capture_default_str();
     length = app.add_option("--length", train.length,
                             "Tokens of a window (default: 256, or the positions that the model knows)");

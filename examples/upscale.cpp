@@ -57,10 +57,13 @@ int upscale(const Options& options) {
   else
     check(options, plan, directory.path());
   directory.commit();
-  std::cout << "wrote " << options.out.string() << "\n";
-  if (plan.deeper.memory)
-    std::cout << "train it with: cpt " << mi::shell_quoted(options.out.string())
-              << " --train inserted --rate-scale '*.memory.values=20' --data ...\n";
+  const std::string out = mi::shell_quoted(options.out.string());
+  std::cout << "wrote " << options.out.string() << "\nbuild the programs of its shape: bash "
+            << mi::shell_quoted(options.build_for.string()) << " " << out << "\n";
+  const bool inserts = plan.trained_parameters > 0;
+  std::cout << "train it with: cpt " << out << (inserts ? " --train inserted" : " --train everything")
+            << (plan.deeper.memory && inserts ? " --rate-scale '*.memory.values=20'" : "")
+            << " --data ... --out ...\n";
   return 0;
 }
 

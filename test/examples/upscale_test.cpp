@@ -55,6 +55,7 @@ TEST_CASE("upscale: the plan, the model, and what was not checked") {
   CHECK(result.status == 0);
   CHECK(result.error.empty());
   CHECK(contains(result.out, "not checked (--no-check)"));
+  CHECK(contains(result.out, "build_for.sh out\ntrain it with: cpt out --train inserted"));
   CHECK(read_llama_config(directory / "out").memory->positions == std::vector<Index>{1, 3});
   CHECK_FALSE(left_over(directory.path()));
 
@@ -82,9 +83,12 @@ TEST_CASE("upscale: every policy from the command line") {
   CHECK(read_llama_config(directory / "solar").num_hidden_layers == 8);
   const ProgramResult refused = upscale(directory, "base no --no-check --policy solar --overlap 2");
   CHECK(refused.status == 1);
-  CHECK(contains(refused.error, "upscale: solar: m = 2 makes 4 layers of 4"));
+  CHECK(contains(refused.error, "upscale: solar: overlap 2 makes 4 layers of 4"));
   CHECK_FALSE(std::filesystem::exists(directory / "no"));
   CHECK(upscale(directory, "--help").status == 0);
+  const ProgramResult words = upscale(directory, "base no three words too");
+  CHECK(words.status == 1);
+  CHECK(words.error == "upscale: not expected: three words too\nRun with --help for more information.\n");
 }
 
 TEST_CASE("upscale: the logits are checked before the model takes its place") {

@@ -165,6 +165,7 @@ TEST_CASE("check_target: what must not be replaced") {
   };
   CHECK(refused("models/old", false).find("exists already") != std::string::npos);
   CHECK(refused("letters", true).find("not a model that --force may replace") != std::string::npos);
+  CHECK(refused("models/base", false).find("is " + from.string() + " itself;") != std::string::npos);
   CHECK(refused("models/base/", true).find("itself; choose another name") != std::string::npos);
   put_file(directory / "models/config.json", "{}");
   CHECK(refused("models", true).find("itself; choose another name") != std::string::npos);

@@ -16,7 +16,7 @@ TEST_CASE("plan_text: large numbers are grouped") {
 TEST_CASE("plan_text: what stands where, and the counts") {
   const Plan plan = make_plan(read(base), {.positions = {1, 3}, .num_keys = 8, .top_k = 2, .value_rank = 4});
   CHECK(plan_text(plan) == R"(midus: config.json
-  memory: memory hml positions [1, 3] num_keys 8 top_k 2 value_rank 4
+  memory: hml positions [1, 3] num_keys 8 top_k 2 value_rank 4
   block                   of the base
   layer 0                 layer 0
   memory block 0          NEW: attention of layer 1, memory values zero

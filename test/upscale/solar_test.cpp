@@ -16,10 +16,13 @@ TEST_CASE("solar: which layers m makes of 4 (DU-01)") {
   const auto refusal = [](Index m) { return message_of([m] { overlap_copies(4, m); }); };
   CHECK(layers(0) == std::vector<Index>{0, 1, 2, 3, 0, 1, 2, 3});
   CHECK(layers(1) == std::vector<Index>{0, 1, 2, 1, 2, 3});
-  CHECK(refusal(2) == "solar: m = 2 makes 4 layers of 4: nothing is gained; choose m below 2");
-  CHECK(refusal(3) == "solar: m = 3 makes 2 layers of 4, fewer than the base has; choose m below 2");
+  CHECK(refusal(2) == "solar: overlap 2 makes 4 layers of 4: nothing is gained; choose an overlap below 2");
+  CHECK(refusal(3) ==
+        "solar: overlap 3 makes 2 layers of 4, fewer than the base has; choose an overlap below 2");
   for (const Index m : {4, 5, -1})
-    CHECK(refusal(m) == text("solar: m must be in 0 ... 3 for a base of 4 layers, but is ", m));
+    CHECK(refusal(m) == text("solar: overlap (m, the layers that each copy leaves out) must be in 0 ... 3 "
+                             "for a base of 4 layers, but is ",
+                             m));
   CHECK(overlap_copies(32, 8).layers.size() == 48);
   CHECK(overlap_copies(3, 1).layers.size() == 4);  // an odd base
   CHECK(overlap_copies(1, 0).layers.size() == 2);

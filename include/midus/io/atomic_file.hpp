@@ -53,7 +53,13 @@ class AtomicFile {
       file_ = FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
       if (!file_ && errno != EEXIST) break;
     }
-    if (!file_) fail("cannot create ", temporary_.string(), ": ", system_message(errno));
+    if (!file_) {
+      const int reason = errno;
+      if (!std::filesystem::is_directory(directory_of(target_), error))
+        fail("cannot write ", target_.string(), ": there is no directory ", directory_of(target_).string());
+      fail("cannot write ", target_.string(), " (as ", temporary_.filename().string(),
+           " first): ", system_message(reason));
+    }
   }
   AtomicFile(AtomicFile&& other) noexcept
       : target_(std::move(other.target_)),

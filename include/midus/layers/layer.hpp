@@ -23,14 +23,12 @@ struct Sequences {
 /// run-time numbers. It names no device and no model.
 ///
 /// - `Saved` holds what backward needs and nothing more: views into the device's arena.
-/// - `visit(self, path, f)` calls `f(path / "name", parameter)` for every parameter, always in the same
-/// order.
+/// - `visit(self, path, f)` calls `f(path / "name", parameter)` for every parameter, in one fixed order.
 /// - `forward(device, ..., saved, ...)` overwrites its result (or adds to it, where it says so), and
-/// allocates what it
-///   saves before any scratch, so that scratch can be given back.
-/// - `backward(device, ..., saved, ...)` *adds* to the gradients of parameters, and overwrites the gradient
-/// of its
-///   input (or adds to it, where it says so). A frozen parameter (an empty gradient) costs no work.
+///   allocates what it saves before any scratch, so that scratch can be given back.
+/// - `backward(device, ..., saved, ...)` *adds* to the gradients of parameters, and overwrites the
+///   gradient of its input (or adds to it, where it says so). A frozen parameter (an empty gradient)
+///   costs no work.
 ///
 /// Layers differ in what goes in and out; the uniform contract is the block's
 /// (`model/transformer_block.hpp`).

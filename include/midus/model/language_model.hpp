@@ -105,7 +105,8 @@ class LanguageModel {
       visit([&](const Path& path, const auto&) { used = used || matches(pattern, path.str()); });
       if (!used)
         fail("train: no parameter has the form \"", pattern,
-             "\"; names look like model.layers.0.mlp.up_proj.weight");
+             "\"; expected inserted, inserted:all, everything, or a pattern of names such as "
+             "model.layers.0.mlp.up_proj.weight or *.memory.*");
     }
     const auto chosen = [&](std::string_view name) {
       return std::ranges::any_of(patterns,

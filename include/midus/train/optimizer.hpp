@@ -92,8 +92,9 @@ class Optimizer {
     if (entries_.empty()) fail("the optimizer has nothing to train: call train(...) on the model first");
     for (std::size_t g = 0; g < used.size(); ++g)
       if (!used[g])
-        fail("AdamW: no trained parameter is left for the group \"", settings_.groups[g].first,
-             "\": none has that form, or all that have belong to an earlier group");
+        fail("no trained parameter is left for the group \"", settings_.groups[g].first,
+             "\" (its own rate, decay or clipping): none has that form, or all that have belong to an "
+             "earlier group");
     sums_ = Buffer<D, double>(tiles);
     clip_norms_.resize(settings_.groups.size() + 1);
   }

@@ -100,8 +100,9 @@ class Run {
       return interrupt.exit_code();
     }
     export_csv(log.path(), options_.directory / "log.csv");
-    save(trainer_.model(), options_.directory / "final",
-         {.like = options_.like, .dtype = options_.dtype, .force = true});
+    const std::filesystem::path final = options_.directory / "final";
+    save(trainer_.model(), final, {.like = options_.like, .dtype = options_.dtype, .force = true});
+    std::fprintf(stderr, "wrote %s\n", final.c_str());
     return 0;
   }
 

@@ -75,13 +75,15 @@ inline void check_target(const std::filesystem::path& from, const std::filesyste
   namespace fs = std::filesystem;
   std::error_code error;
   if (!fs::exists(out, error) || (fs::is_directory(out, error) && fs::is_empty(out, error))) return;
+  const fs::path target = fs::weakly_canonical(out, error);
+  for (fs::path at = fs::weakly_canonical(from, error); at != at.parent_path(); at = at.parent_path())
+    if (at == target)
+      fail(out.string(), " ", at == fs::weakly_canonical(from, error) ? "is" : "holds", " ", from.string(),
+           " itself; choose another name");
   if (!force) fail(out.string(), " exists already; choose another name, or replace it with --force");
   if (!fs::exists(out / "config.json", error))
     fail(out.string(),
          " holds no config.json, so it is not a model that --force may replace; remove it yourself");
-  const fs::path target = fs::weakly_canonical(out, error);
-  for (fs::path at = fs::weakly_canonical(from, error); at != at.parent_path(); at = at.parent_path())
-    if (at == target) fail(out.string(), " holds ", from.string(), " itself; choose another name");
 }
 
 /// Writes the planned model into a directory that exists (`AtomicDirectory::path()`): config.json, weights,

@@ -194,11 +194,10 @@ inline Index elements(const std::vector<Index>& shape) {
 
 /// The plan of an expansion. `dtype_of(name)` says how the base stores a tensor; new tensors are stored as
 /// layer 0's q_proj is, copies as what they are copies of. Left out are:
-/// - positions: midus and pkm take half as many blocks as there are layers, spread evenly over the layers
-/// that
-///   have none before them (`spread_evenly`); llama_pro a quarter (`last_of_groups`); or `count`;
-/// - n, k, r, H_m and D_m: those of the Memory blocks that the base has, else 128, 16, 64, 4 and its
-/// head_dim;
+/// - positions: midus and pkm take half as many blocks as there are layers, spread evenly over the
+///   layers that have none before them (`spread_evenly`); llama_pro a quarter (`last_of_groups`); or
+///   `count`;
+/// - n, k, r, H_m and D_m: those of the base's Memory blocks, else 128, 16, 64, 4 and its head_dim;
 /// - m: a quarter of the layers, rounded down (the paper's 8 of 32).
 /// Throws `Error` where the base cannot be expanded so.
 inline Plan make_plan(const LlamaConfig& base, const UpscaleOptions& options,

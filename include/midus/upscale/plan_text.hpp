@@ -74,7 +74,10 @@ inline std::string plan_text(const Plan& plan) {
   if (plan.deeper.memory) {
     out += "  memory:";
     for (const ShapeField& field : shape_fields(plan.deeper))
-      if (field.name.starts_with("midus.")) out += " " + field.name.substr(6) + " " + field.value;
+      if (field.name == "midus.memory")
+        out += " " + field.value;  // its kind
+      else if (field.name.starts_with("midus."))
+        out += " " + field.name.substr(6) + " " + field.value;
     out += "\n";
   }
   out += "  block                   of the base\n" + detail::stack_text(plan);

@@ -15,11 +15,12 @@ namespace midus {
 /// `Error` where that is not more layers than the base has.
 inline Deepening overlap_copies(Index layers, Index m) {
   if (m < 0 || m >= layers)
-    fail("solar: m must be in 0 ... ", layers - 1, " for a base of ", layers, " layers, but is ", m);
+    fail("solar: overlap (m, the layers that each copy leaves out) must be in 0 ... ", layers - 1,
+         " for a base of ", layers, " layers, but is ", m);
   const Index deeper = 2 * (layers - m);
   if (deeper <= layers)
-    fail("solar: m = ", m, " makes ", deeper, " layers of ", layers,
-         deeper == layers ? ": nothing is gained" : ", fewer than the base has", "; choose m below ",
+    fail("solar: overlap ", m, " makes ", deeper, " layers of ", layers,
+         deeper == layers ? ": nothing is gained" : ", fewer than the base has", "; choose an overlap below ",
          (layers + 1) / 2);
   Deepening deepening;
   deepening.policy = "solar";
