@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds and runs the same program the way each kind of user does, against midus as it is installed or lies there.
 #
-#   bash test/consumers/run.sh [find_package|find_package_after_eigen|add_subdirectory|fetch_content|pkg_config|errors]...
+#   bash test/consumers/run.sh [bare|find_package|find_package_after_eigen|add_subdirectory|fetch_content|pkg_config|errors]...
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
-[ $# -gt 0 ] || set -- find_package find_package_after_eigen add_subdirectory fetch_content pkg_config errors
+[ $# -gt 0 ] || set -- bare find_package find_package_after_eigen add_subdirectory fetch_content pkg_config errors
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -46,7 +46,7 @@ refused() {  # refused SENTENCE LINES: a project of these lines, which CMake mus
 for consumer in "$@"; do
   echo "== $consumer"
   case $consumer in
-    find_package | find_package_after_eigen) install_midus; build "$consumer" -Dmidus_ROOT="$work/elsewhere" ;;
+    bare | find_package | find_package_after_eigen) install_midus; build "$consumer" -Dmidus_ROOT="$work/elsewhere" ;;
     add_subdirectory | fetch_content) build "$consumer" -DMIDUS_SOURCE="$source" ;;
     pkg_config)
       install_midus
@@ -62,12 +62,21 @@ for consumer in "$@"; do
       echo 'set(Eigen3_FOUND TRUE)' > "$eigen/Eigen3Config.cmake"
       echo 'set(PACKAGE_VERSION 3.3.9)' > "$eigen/Eigen3ConfigVersion.cmake"
       refused "midus needs Eigen 3.4 or newer" "find_package(midus REQUIRED)" -DEigen3_DIR="$eigen"
+      itself="add_subdirectory(\"$source\" midus)
+        message(FATAL_ERROR \"reached the end\")"  # midus as what is being built
+      refused "midus needs Eigen 3.4 or newer" "$itself" -DEigen3_DIR="$eigen"
       # Eigen 5 is not refused for its number.
       echo 'set(PACKAGE_VERSION 5.0.1)' > "$eigen/Eigen3ConfigVersion.cmake"
       echo 'add_library(Eigen3::Eigen INTERFACE IMPORTED)
         set_target_properties(Eigen3::Eigen PROPERTIES INTERFACE_INCLUDE_DIRECTORIES /usr/include/eigen3)' >> "$eigen/Eigen3Config.cmake"
       refused "reached the end" "find_package(midus REQUIRED)
-        message(FATAL_ERROR \"reached the end\")" -DEigen3_DIR="$eigen" ;;
+        message(FATAL_ERROR \"reached the end\")" -DEigen3_DIR="$eigen"
+      refused "reached the end" "$itself" -DEigen3_DIR="$eigen"
+      # A model that cannot be is refused before anything is compiled.
+      mkdir -p "$work/odd"
+      sed 's/"num_key_value_heads": [0-9]*/"num_key_value_heads": 0/' "$source/test/configs/odd/config.json" > "$work/odd/config.json"
+      refused "num_key_value_heads" "find_package(midus REQUIRED COMPONENTS hf)
+        midus_add_model(odd CONFIG \"$work/odd\")" ;;
     *) fail "there is no consumer $consumer" ;;
   esac
 done

@@ -100,6 +100,15 @@ TEST_CASE_METHOD(Fixture, "cpt: patterns choose what trains, the head of a tied 
                               "model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight"});
   CHECK(contains(error("model --data a.bin --out other --train '*.moemory.*'"),
                  "no parameter has the form \"*.moemory.*\""));
+  CHECK(contains(error("model --data a.bin --out other --train insrted"), "expected inserted, inserted:all"));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: the one table of a tied model trains by either name, and alone", "[DU-06]") {
+  for (const std::string name : {"lm_head.weight", "model.embed_tokens.weight"})
+    succeed(cpt("model --data a.bin --out " + name + " --steps 2 --weight-decay 0.1 --train " + name + small));
+  CHECK(changed(directory / "model", directory / "lm_head.weight/final") ==
+        std::set<std::string>{"model.embed_tokens.weight"});
+  CHECK(changed(directory / "lm_head.weight/final", directory / "model.embed_tokens.weight/final").empty());
 }
 
 TEST_CASE_METHOD(Fixture, "cpt: stopped and resumed, a run has the log and the weights of one that was not") {

@@ -1,6 +1,7 @@
 #include "midus/io/checkpoint_files.hpp"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -67,13 +68,33 @@ TEST_CASE("Which files are the model: one file, or shards, never both") {
   CHECK_THAT(files.warnings()[0], Contains(index_name + " is not used: model.safetensors is beside it"));
 }
 
-TEST_CASE("LD-04: a shard that was cut off is refused when the model is opened") {
+TEST_CASE("LD-04: a shard that was cut off is refused when the model is opened, whichever it is") {
   const TemporaryDirectory directory;
-  put_two_shards(directory.path());
-  const std::string whole = test::file_bytes(directory / "x-2.safetensors");
-  put_file(directory / "x-2.safetensors", whole.substr(0, whole.size() - 1));
-  CHECK_THAT(refusal(directory.path()), Contains("x-2.safetensors: expected 4 bytes") &&
-                                            Contains("found 3; the file ends inside tensor \"b\""));
+  const std::vector<std::pair<std::string, std::string>> shards = {{"x-1.safetensors", "a"},
+                                                                   {"x-2.safetensors", "b"}};
+  for (const auto& [shard, tensor] : shards) {
+    put_two_shards(directory.path());
+    const std::string whole = test::file_bytes(directory / shard);
+    put_file(directory / shard, whole.substr(0, whole.size() - 1));
+    CHECK_THAT(refusal(directory.path()), Contains(shard + ": expected 4 bytes") &&
+                                              Contains("found 3; the file ends inside tensor \"" + tensor));
+  }
+}
+
+TEST_CASE("LD-04: a file that lacks a page of its data, or nearly all") {
+  const TemporaryDirectory directory;
+  const auto path = directory / "model.safetensors";
+  write_checkpoint_file(path, {{"a", Dtype::f32, {2, 1000}, std::string(8000, 'x')}});
+  const std::string whole = test::file_bytes(path);
+  for (const auto& [kept, found] :
+       {std::pair{whole.size() - 4096, "found 3904;"}, std::pair{whole.size() - 8000 + 4, "found 4;"}}) {
+    put_file(path, whole.substr(0, kept));
+    CHECK_THAT(refusal(directory.path()),
+               Contains("model.safetensors: expected 8000 bytes") && Contains(found) && Contains("\"a\""));
+  }
+  put_file(path, test::raw_safetensors(
+                     R"({"a":{"dtype":"F32","shape":[1000,1000],"data_offsets":[0,4000000]}})", four));
+  CHECK_THAT(refusal(directory.path()), Contains("expected 4000000 bytes") && Contains("found 4;"));
 }
 
 TEST_CASE("LD-08: file names out of an index stay in the directory") {

@@ -1,6 +1,8 @@
 #include "midus/io/hf_checkpoint.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -177,4 +179,66 @@ TEST_CASE("checkpoint: what lies in the directory that a model is like comes out
   auto onto_itself = all_files(directory / "first");
   onto_itself.erase("model.safetensors"), onto_itself.erase("config.json");
   CHECK(onto_itself == after);
+}
+
+TEST_CASE("checkpoint: the forms that published files have give the same logits",
+          "[LD-06][LD-11][AR-06][AR-07]") {
+  const TemporaryDirectory directory;
+  Cpu<float> device(1);
+  const auto model = directory / "model", file = model / "model.safetensors";
+  save(random_model<SmallTied>(device), model);
+  const auto logits = logits_of(load<SmallTied>(model, device));
+  const std::string bytes = file_bytes(file);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  const std::string header = bytes.substr(8, length), data = bytes.substr(8 + length);
+  std::vector<std::string> said;
+  const auto loaded = [&] {
+    said.clear();
+    return logits_of(
+        load<SmallTied>(model, device, {.say = [&](const std::string& line) { said.push_back(line); }}));
+  };
+
+  for (const std::string spaces : {" ", "  ", "   "}) {  // every tensor off its alignment
+    put_file(file, raw_safetensors(header + spaces, data));
+    CHECK(loaded() == logits);
+  }
+
+  // A tensor more, behind the others.
+  const auto with = [&](const std::string& name, const std::vector<Index>& shape, const std::string& more) {
+    Json changed = parse_json(header, "the test");
+    changed[name] = {
+        {"dtype", "F32"}, {"shape", shape}, {"data_offsets", {data.size(), data.size() + more.size()}}};
+    put_file(file, raw_safetensors(changed.dump(), data + more));
+  };
+  const auto refused = [&] { return message_of(loaded); };
+  with("model.layers.0.self_attn.rotary_emb.inv_freq", {4}, std::string(16, '\x40'));
+  CHECK(loaded() == logits);
+  with("model.layers.0.foo.weight", {4}, std::string(16, '\x40'));
+  CHECK_THAT(refused(), Contains("model.layers.0.foo.weight"));
+  with("model.layers.2.input_layernorm.weight", {16}, std::string(64, '\x40'));
+  CHECK_THAT(refused(), Contains("model.layers.2.input_layernorm.weight"));
+
+  const std::size_t head = 17 * 16 * sizeof(float);  // embed_tokens is the first tensor
+  with("lm_head.weight", {17, 16}, data.substr(0, head));
+  CHECK(loaded() == logits);
+  with("lm_head.weight", {17, 16}, std::string(head, '\x3f'));
+  CHECK(loaded() == logits);
+  CHECK(std::ranges::any_of(said, [](const std::string& line) {
+    return line.starts_with("warning") && line.find("lm_head.weight") != line.npos;
+  }));
+  put_file(file, bytes);
+
+  // What is null, and what is left out, are one thing.
+  Json json = read_llama_config(model).original;
+  for (const char* const key : {"head_dim", "num_key_value_heads", "rope_scaling", "sliding_window"})
+    json[key] = nullptr;
+  json["pretraining_tp"] = 1, json["attention_bias"] = false, json["mlp_bias"] = false;
+  put_file(model / "config.json", json.dump());
+  CHECK(loaded() == logits);
+  for (const char* const key : {"head_dim", "num_key_value_heads", "rope_scaling", "sliding_window",
+                                "pretraining_tp", "attention_bias", "mlp_bias"})
+    json.erase(key);
+  put_file(model / "config.json", json.dump());
+  CHECK(loaded() == logits);
 }

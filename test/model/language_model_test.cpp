@@ -1,8 +1,11 @@
 // The whole model: gradients, invariances, what is frozen, and which bits are the same.
 #include "midus/model/language_model.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "support/catch.hpp"
 #include "support/counted.hpp"
@@ -124,6 +127,72 @@ TEST_CASE("what is frozen changes no bit of what trains") {
     INFO(path.str());
     CHECK(std::vector<double>(p.grad.data(), p.grad.data() + p.grad.size()) == of_whole[path.str()]);
   });
+}
+
+TEST_CASE("checkpointing changes no bit of what trains beside frozen parameters", "[bits][TR-10]") {
+  for (const std::string train : {std::string(inserted), std::string("model.memory_blocks.0.*"),
+                                  std::string("model.memory_blocks.1.*"), std::string("model.layers.1.mlp.*"),
+                                  std::string("model.embed_tokens.weight"), std::string("lm_head.weight")}) {
+    const auto kept = outcome<SmallHive, float>(2, false, train),
+               formed_again = outcome<SmallHive, float>(2, true, train);
+    INFO(train);
+    CHECK(formed_again.gradients == kept.gradients);
+    CHECK(formed_again.loss == kept.loss);
+    CHECK(std::ranges::any_of(kept.gradients, [](float gradient) { return gradient != 0; }));
+  }
+}
+
+TEST_CASE("with k = 1 the softmax is constant: keys and queries learn nothing, values do", "[PK-03]") {
+  using Config =
+      Upscaled<SmallBase, MemoryBlock<HeadwiseMemory<6, 5, 1, FactorizedValue<3>>>, BeforeLayers<2>>;
+  for (const bool one : {true, false}) {
+    INFO("k is one: " << one);
+    const auto check = [&]<class C>(C) {
+      Cpu<double> device(1);
+      LanguageModel<C, Cpu<double>> model(device);
+      randomise(model);
+      model.train("model.memory_blocks.*");
+      model.loss_and_gradients(Tokens(2, 9, C::vocab_size).batch(), 1);
+      model.visit([&](const Path& path, const auto& p) {
+        if (p.frozen()) return;
+        double largest = 0;
+        for (Index i = 0; i < p.grad.size(); ++i) largest = std::max(largest, std::abs(p.grad.data()[i]));
+        INFO(path.str());
+        CHECK((largest > 0) == (!one || matches("*.memory.values", path.str()) ||
+                                matches("*.memory.value_proj*", path.str())));
+      });
+    };
+    one ? check(Config()) : check(SmallHive());
+  }
+}
+
+TEST_CASE("every number of the settings matters", "[AR-04]") {
+  ModelSettings plain;
+  plain.rope.theta = 500;
+  plain.rope.llama3 = Llama3Scaling{
+      .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4, .original_max_position_embeddings = 16};
+  const auto logits = [](const ModelSettings& settings) {
+    Cpu<double> device(1);
+    LanguageModel<SmallTied, Cpu<double>> model(device, settings);
+    randomise(model);
+    const auto scope = device.scope();
+    const auto found = model.logits(Tokens(1, 64, SmallTied::vocab_size).batch().ids);
+    return std::vector<double>(found.data(), found.data() + found.size());
+  };
+  const std::vector<double> expected = logits(plain);
+  CHECK(logits(plain) == expected);
+  const auto differs = [&](auto&& change) {
+    ModelSettings settings = plain;
+    change(settings);
+    return logits(settings) != expected;
+  };
+  CHECK(differs([](ModelSettings& s) { s.rms_norm_eps = 1e-3; }));
+  CHECK(differs([](ModelSettings& s) { s.rope.theta = 501; }));
+  CHECK(differs([](ModelSettings& s) { s.rope.llama3.reset(); }));
+  CHECK(differs([](ModelSettings& s) { s.rope.llama3->factor = 32; }));
+  CHECK(differs([](ModelSettings& s) { s.rope.llama3->low_freq_factor = 1.5; }));
+  CHECK(differs([](ModelSettings& s) { s.rope.llama3->high_freq_factor = 8; }));
+  CHECK(differs([](ModelSettings& s) { s.rope.llama3->original_max_position_embeddings = 32; }));
 }
 
 TEST_CASE("frozen parameters cost no work, and nothing is back-propagated below the lowest trained block") {

@@ -1,5 +1,9 @@
 #include "midus/ops/sum_of_squares_cpu.hpp"
 
+#include <cmath>
+#include <numeric>
+#include <vector>
+
 #include "reference/sum_of_squares.hpp"
 #include "support/devices.hpp"
 #include "support/gradient_check.hpp"
@@ -46,6 +50,15 @@ TEMPLATE_LIST_TEST_CASE("sum_of_squares: one element that is not finite shows, a
   CHECK(std::isnan(sum_with(std::numeric_limits<S>::quiet_NaN())));
   CHECK(std::isinf(sum_with(-std::numeric_limits<S>::infinity())));
   CHECK(sum_with(S(1e30)) == Approx(1e60));
+}
+
+TEST_CASE("sum_of_squares: the norm of ten million small numbers", "[TR-12]") {
+  Cpu<float> device(2);
+  const std::vector<float> x(10'000'000, 1e-4F);
+  std::vector<double> sums((x.size() + sum_of_squares_tile - 1) / sum_of_squares_tile);
+  run(device, SumOfSquares<float>{.x = {x.data(), Shape{static_cast<Index>(x.size())}},
+                                  .sums = {sums.data(), Shape{static_cast<Index>(sums.size())}}});
+  CHECK(std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0)) == Approx(0.3162278).epsilon(1e-7));
 }
 
 }  // namespace

@@ -150,16 +150,24 @@ TEST_CASE("clipping sees what is trained, groups with a clip of their own apart"
   CHECK(clipped(1, 2, 13).second == Approx(2));
   CHECK(clipped(0, -1, 13).first == 3);  // 0: no clipping
   CHECK(clipped(1000, -1, 13).first == 3);
+  CHECK(clipped(1, 0, 13).second == 12);
   CHECK(clipped(std::numeric_limits<double>::infinity(), -1, 13).first == 3);
 
   Model model(device);
   model.train({weight});
-  CHECK_THROWS_WITH(Optimizer(model, {.clip = std::numeric_limits<double>::quiet_NaN()}),
-                    Catch::Contains("clip must be in"));
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_WITH(Optimizer(model, {.clip = nan}), Catch::Contains("clip must be in"));
+  CHECK_THROWS_WITH(Optimizer(model, {.groups = {{"*", {.clip = nan}}}}),
+                    Catch::Contains("clip of a group must be in"));
   CHECK_THROWS_WITH(Optimizer(model, {.groups = {{"*.values", {}}}}),
                     Catch::Contains("no trained parameter"));
   Optimizer optimizer(model, {});
-  set_gradient(model, weight, {1, std::numeric_limits<double>::quiet_NaN()});
+  set_gradient(model, weight, {3, 4});
+  model.visit([&](const Path& path, auto& parameter) {
+    if (path.str() == values) CHECK(parameter.grad.empty());  // frozen: there is nothing that could count
+  });
+  CHECK(optimizer.norm() == 5);
+  set_gradient(model, weight, {1, nan});
   CHECK_THROWS_WITH(optimizer.norm(), Catch::Contains(weight));
   Model untrained(device);
   CHECK_THROWS_WITH(Optimizer(untrained, {}), Catch::Contains("nothing to train"));

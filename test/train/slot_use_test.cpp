@@ -10,13 +10,16 @@ using namespace midus::test;
 
 namespace {
 
-TokenFile small_file(const std::filesystem::path& path, Index tokens) {
-  TokenWriter writer(path, {.vocabulary = SmallHive::vocab_size});
+/// With `weighted`, the loss counts every third token only.
+TokenFile small_file(const std::filesystem::path& path, Index tokens, bool weighted = false) {
+  TokenWriter writer(path, {.vocabulary = SmallHive::vocab_size, .weighted = weighted});
   const Random random(3, "file");
   std::vector<std::int32_t> ids;
   for (Index i = 0; i < tokens; ++i)
     ids.push_back(static_cast<std::int32_t>(random.below(i, SmallHive::vocab_size)));
-  writer.append(ids);
+  std::vector<std::uint8_t> weights(ids.size());
+  for (std::size_t i = 0; i < weights.size(); i += 3) weights[i] = 1;
+  weighted ? writer.append(ids, weights) : writer.append(ids);
   writer.commit();
   return TokenFile(path);
 }
@@ -51,11 +54,24 @@ TEST_CASE("every token's reads are counted once, and padding is none") {
   for (std::size_t block = 0; block < 2; ++block) {
     REQUIRE(use[block].size() == 6);
     for (std::size_t head = 0; head < 6; ++head) {
+      CHECK(use[block][head].reads() == 100 * 3);
       CHECK(use[block][head].used_share() >= 3.0 / 25);
       CHECK(use[block][head].used_share() == again[block][head].used_share());
       CHECK(use[block][head].kl_to_uniform() == Approx(again[block][head].kl_to_uniform()));
     }
   }
+}
+
+TEST_CASE("the memory is read for tokens of loss weight 0 too") {
+  TemporaryDirectory directory;
+  Cpu<float> device(2);
+  LanguageModel<SmallHive, Cpu<float>> model(device);
+  randomise(model);
+  const EvaluationBatches batches(small_file(directory / "each.bin", 101), 7),
+      weighted(small_file(directory / "third.bin", 101, true), 7);
+  const auto use = slot_use(model, batches), third = slot_use(model, weighted);
+  CHECK(third[1][5].reads() == use[1][5].reads());
+  CHECK(third[1][5].kl_to_uniform() == use[1][5].kl_to_uniform());
 }
 
 TEST_CASE("equal scores everywhere read the first slots with equal weights") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "midus/train/batches.hpp"
@@ -21,6 +22,9 @@ class HeadSlotUse {
     reads_[static_cast<std::size_t>(slot)] += 1;
     weights_[static_cast<std::size_t>(slot)] += weight;
   }
+
+  /// How often a slot was retrieved, over all slots: k for every token.
+  Index reads() const { return std::accumulate(reads_.begin(), reads_.end(), Index{0}); }
 
   /// The share of slots that were retrieved at least once.
   double used_share() const {
@@ -46,7 +50,8 @@ class HeadSlotUse {
   std::vector<double> weights_;
 };
 
-/// Runs the model over a token file and returns the use of slots by block and head.
+/// Runs the model over a token file, all but its last token, and returns the use of slots by block and head.
+/// A token of loss weight 0 counts: the memory is read for it too.
 template <class Model>
 requires(Model::Shape::Where::count >
          0) std::vector<std::vector<HeadSlotUse>> slot_use(Model& model, const EvaluationBatches& batches,
@@ -62,13 +67,13 @@ requires(Model::Shape::Where::count >
       const Index heads = read.slots.extent(1), top_k = read.slots.extent(2);
       std::vector<HeadSlotUse>& of_heads = use[block];
       of_heads.resize(static_cast<std::size_t>(heads), HeadSlotUse(slots));
-      for (Index token = 0; token < shape.size(); ++token) {
-        if (targets[static_cast<std::size_t>(token)] == ignored_target) continue;  // padding
+      // Windows follow one another; behind the file's last input there is padding.
+      const Index tokens = std::min(shape.size(), batches.file().size() - 1 - batch * shape.size());
+      for (Index token = 0; token < tokens; ++token)
         for (Index head = 0; head < heads; ++head)
           for (Index i = 0; i < top_k; ++i)
             of_heads[static_cast<std::size_t>(head)].add(read.slots(token, head, i),
                                                          static_cast<double>(read.weights(token, head, i)));
-      }
     });
   }
   return use;
