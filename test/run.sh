@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Runs the tests of midus on a Debian 12 machine: installs what is missing, builds in Release for this machine's
 # processor, runs the tests, and compares the programs with PyTorch. Ends with a table of seconds per part and
-# ctest's own summary. With --all it runs the long tests too.
+# ctest's own summary. With --all also the long tests, the sanitizers, the fuzzers, a sample of the mutations, and the
+# reference by doxygen.
 #
 #   bash test/run.sh [--all] [--no-torch] [--build DIR]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 torch=yes
+all=no
 build=build/test
 skip=(-LE long)
 while [ $# -gt 0 ]; do
   case "$1" in
-    --all) skip=() ;;
+    --all) all=yes; skip=() ;;
     --no-torch) torch=no ;;
     --build) build=$2; shift ;;
     -h|--help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
@@ -39,8 +41,9 @@ part() {  # part NAME COMMAND...: runs a command and notes its seconds
 rm -f "$build/ctest.log"
 trap summary EXIT
 
-part "install packages" bash scripts/install_packages.sh g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev \
-  libcli11-dev catch2 python3 python3-venv git pkg-config
+packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev catch2 python3 python3-venv git pkg-config)
+if [ "$all" = yes ]; then packages+=(clang clang-format doxygen libclang-rt-14-dev make strace); fi
+part "install packages" bash scripts/install_packages.sh "${packages[@]}"
 if [ "$torch" = yes ]; then
   part "install PyTorch" sh test/torch/install.sh
   MIDUS_TORCH_PYTHON=$(sh test/torch/install.sh | tail -n 1)
@@ -50,3 +53,26 @@ part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMI
   -DMIDUS_TORCH_PYTHON="${MIDUS_TORCH_PYTHON:-}"
 part "build" cmake --build "$build" -j "$(nproc)"
 part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log" "${skip[@]}"
+if [ "$all" = no ]; then exit; fi
+
+sanitize() {  # sanitize PRESET FOLDER...: the tests of these folders
+  local preset=$1 targets=() labels
+  shift
+  for folder in "$@"; do
+    for file in test/"$folder"/*_test.cpp; do
+      case $file in */tables_test.cpp | */llama_3_2_1b_test.cpp) continue ;; esac  # a program per shape; 5 GB
+      file=${file#test/}
+      targets+=("test_${file//\//_}")
+    done
+  done
+  targets=("${targets[@]%_test.cpp}")
+  labels=$(IFS='|'; echo "^($*)$")
+  cmake --preset "$preset" -DMIDUS_TORCH_PYTHON= > /dev/null &&
+  cmake --build "build/$preset" -j "$(nproc)" --target "${targets[@]}" &&
+  ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" -L "$labels" -LE 'long|builds'
+}
+part "fuzz, 60 s each" bash test/fuzz/run.sh --seconds 60
+part "address and undefined behaviour" sanitize asan core device ops layers model io upscale train
+part "threads" sanitize tsan device ops layers
+part "mutations, a sample" python3 test/mutations/run.py --seed 1 --faults 8
+part "reference" doxygen docs/Doxyfile
