@@ -176,10 +176,11 @@ void multiply_block(Index depth, const Left<S>& a, const S* panel, const BlockOu
   }
 }
 
-/// C [m × n] = F + A·B with B in panels; without F where `f` is null. F may be C.
+/// C [m × n] = F + A·B with B in panels; without F where `f` is null. F may be C. The panels may hold more
+/// rows than B has: `panel_depth`.
 template <class S>
 [[gnu::noinline]] void multiply(Index m, Index n, Index depth, const Left<S>& a, const S* panels, S* c,
-                                Index ldc, const S* f, Index ldf) {
+                                Index ldc, const S* f, Index ldf, Index panel_depth = 0) {
   using Block = ProductBlock<S>;
   using Kernel = void (*)(Index, const Left<S>&, const S*, const BlockOut<S>&);
   static constexpr auto kernels = []<int... I>(std::integer_sequence<int, I...>) {
@@ -187,6 +188,7 @@ template <class S>
   }
   (std::make_integer_sequence<int, Block::rows>());
   constexpr Index chunk = 40 * Block::rows;  // rows of A that stay in the second-level cache
+  if (panel_depth == 0) panel_depth = depth;
   const Index stretches = std::max<Index>(1, (depth + Block::depth - 1) / Block::depth);
   const Index stretch = (depth + stretches - 1) / stretches;
   for (Index top = 0; top < m; top += chunk)
@@ -195,7 +197,7 @@ template <class S>
       const S* const from = k == 0 ? f : c;
       const Index ldfrom = k == 0 ? ldf : ldc;
       for (Index j = 0; j < n; j += Block::cols) {
-        const S* const panel = panels + j * depth + k * Block::cols;
+        const S* const panel = panels + j * panel_depth + k * Block::cols;
         const Index cols = std::min(Block::cols, n - j);
         for (Index i = top, end = std::min(m, top + chunk); i < end; i += Block::rows) {
           const Index rows = std::min<Index>(Block::rows, end - i);

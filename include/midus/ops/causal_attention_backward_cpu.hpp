@@ -17,8 +17,10 @@ void attention_score_gradients(S* scores, S* dp, Index visible, S log_sum, S dy_
     at.store(dp, p * (at.load(dp) - delta));
     at.store(scores, p);
   });
-  std::fill_n(scores + visible, attention_keys - visible, S(0));
-  std::fill_n(dp + visible, attention_keys - visible, S(0));
+  constexpr Index step = attention_step<S>;
+  const Index width = (visible + step - 1) / step * step;
+  std::fill_n(scores + visible, width - visible, S(0));
+  std::fill_n(dp + visible, width - visible, S(0));
 }
 
 template <class S>
@@ -66,22 +68,35 @@ template <class S>
       for (Index j = 0; j * attention_keys < tiles.sees(count - 1); ++j) {
         const Index key = j * attention_keys, keys = std::min(attention_keys, T - key);
         const Index first = tiles.first_row_that_sees(key), rows = count - first;
-        S *const p1 = p + first * attention_keys, *const ds1 = ds + first * attention_keys;
-        multiply<S>(rows, keys, D, left_rows<S>(q + first * D, D), k_columns + j * keys_wide, p1,
-                    attention_keys, nullptr, 0);
-        multiply<S>(rows, keys, D, left_rows<S>(dy + first * D, D), v_columns + j * keys_wide, ds1,
-                    attention_keys, nullptr, 0);
+        tiles.for_rows_that_see<S>(key, keys, [&](Index row, Index group, Index seen) {
+          multiply<S>(group, seen, D, left_rows<S>(q + row * D, D), k_columns + j * keys_wide,
+                      p + row * attention_keys, attention_keys, nullptr, 0);
+          multiply<S>(group, seen, D, left_rows<S>(dy + row * D, D), v_columns + j * keys_wide,
+                      ds + row * attention_keys, attention_keys, nullptr, 0);
+        });
         for (Index row = first; row < count; ++row)
           attention_score_gradients(p + row * attention_keys, ds + row * attention_keys,
                                     std::min(keys, tiles.sees(row) - key),
                                     op.log_sum(b, tiles.head(row), tiles.time(row)), dy_y[row]);
         pack_rows(dy + first * D, D, D, rows, 0, rows, dy_rows);
         pack_rows(q + first * D, D, D, rows, 0, rows, q_rows);
-        S *const dv1 = dv + key * D, *const dk1 = dk + key * D, *const dq1 = dq + first * D;
-        multiply<S>(keys, D, rows, left_columns<S>(p1, attention_keys), dy_rows, dv1, D, dv1, D);
-        multiply<S>(keys, D, rows, left_columns<S>(ds1, attention_keys), q_rows, dk1, D, dk1, D);
-        multiply<S>(rows, D, keys, left_rows<S>(ds1, attention_keys), k_rows + j * width_wide, dq1, D, dq1,
-                    D);
+        const Index some_keys = tiles.first_row_that_sees(key + keys - 1) == 0 ? keys : attention_step<S>;
+        for (Index at = 0; at < keys; at += some_keys) {
+          const Index from = tiles.first_row_that_sees(key + at), some = std::min(some_keys, keys - at);
+          if (from == count) break;
+          const Index depth = count - from, skipped = (from - first) * ProductBlock<S>::cols;
+          S *const dv1 = dv + (key + at) * D, *const dk1 = dk + (key + at) * D;
+          const Index corner = from * attention_keys + at;
+          multiply<S>(some, D, depth, left_columns<S>(p + corner, attention_keys), dy_rows + skipped, dv1, D,
+                      dv1, D, rows);
+          multiply<S>(some, D, depth, left_columns<S>(ds + corner, attention_keys), q_rows + skipped, dk1, D,
+                      dk1, D, rows);
+        }
+        tiles.for_rows_that_see<S>(key, keys, [&](Index row, Index group, Index seen) {
+          S* const dq1 = dq + row * D;
+          multiply<S>(group, D, seen, left_rows<S>(ds + row * attention_keys, attention_keys),
+                      k_rows + j * width_wide, dq1, D, dq1, D, keys);
+        });
       }
       for (Index row = 0; row < count; ++row) {
         S* const to = op.dq.row(b, tiles.time(row), tiles.head(row));

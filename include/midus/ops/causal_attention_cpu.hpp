@@ -22,13 +22,15 @@ struct AttentionRows {
 template <class S>
 void attention_softmax(const AttentionRows<S>& rows, Index row, Index visible, Index D) {
   S *const scores = rows.scores + row * attention_keys, *const out = rows.out + row * D;
-  std::fill_n(scores + visible, attention_keys - visible, -std::numeric_limits<S>::infinity());
+  constexpr Index step = attention_step<S>;
+  const Index width = (visible + step - 1) / step * step;
+  std::fill_n(scores + visible, width - visible, -std::numeric_limits<S>::infinity());
   const S before = rows.largest[row];
-  const S largest = std::max(before, simd::largest_in(scores, attention_keys));
+  const S largest = std::max(before, simd::largest_in(scores, width));
   // A row of nothing but -inf so far stays at sum 0 instead of becoming NaN here.
   const S shift = largest == -std::numeric_limits<S>::infinity() ? S(0) : largest;
   const auto shifts = simd::broadcast(shift);
-  const S sum = simd::sum_over<S>(attention_keys, [&](auto at) {
+  const S sum = simd::sum_over<S>(width, [&](auto at) {
     const auto p = simd::exp<S>(at.load(scores) - shifts);
     at.store(scores, p);
     return p;
@@ -44,26 +46,23 @@ void attention_softmax(const AttentionRows<S>& rows, Index row, Index visible, I
   simd::for_packets<S>(D, [&](auto at) { at.store(out, at.load(out) * keeps); });
 }
 
-/// out += P v for the rows from `first`. A key that a row does not see has weight 0 there, which hides all
+/// out += P v. A key that a row does not see has weight 0 there, which hides all
 /// but NaN and infinity: where the tile holds one, each query takes its own keys only.
 template <class S>
-void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows, Index first, Index key,
-                      Index keys, const S* v, Index ldv, S* panels) {
+void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows, Index key, Index keys,
+                      const S* v, Index ldv, S* panels) {
   const Index D = tiles.D;
   pack_rows(v, ldv, D, keys, 0, keys, panels);
   bool finite = true;
   if (tiles.past + tiles.query < key + keys - 1) finite = all_finite(panels, panel_size<S>(keys, D));
-  const auto add = [&](Index row, Index count, Index depth, const S* packed) {
+  const auto add = [&](Index row, Index count, Index depth) {
     S* const out = rows.out + row * D;
-    multiply<S>(count, D, depth, left_rows<S>(rows.scores + row * attention_keys, attention_keys), packed,
-                out, D, out, D);
+    multiply<S>(count, D, depth, left_rows<S>(rows.scores + row * attention_keys, attention_keys), panels,
+                out, D, out, D, keys);
   };
-  if (finite) return add(first, tiles.rows() - first, keys, panels);
-  for (Index row = first; row < tiles.rows(); row += tiles.group) {
-    const Index visible = std::min(keys, tiles.sees(row) - key);
-    pack_rows(v, ldv, D, visible, 0, visible, panels);
-    add(row, tiles.group, visible, panels);
-  }
+  if (finite) return tiles.for_rows_that_see<S>(key, keys, add);
+  for (Index row = tiles.first_row_that_sees(key); row < tiles.rows(); row += tiles.group)
+    add(row, tiles.group, std::min(keys, tiles.sees(row) - key));
 }
 
 template <class S>
@@ -91,11 +90,13 @@ template <class S>
       const Index keys = std::min(attention_keys, tiles.sees(count - 1) - key);
       const Index first = tiles.first_row_that_sees(key), at = ((b * room + key) * KV + kv) * D;
       pack_transposed(op.k.data() + at, KV * D, keys, D, panels);
-      multiply<S>(count - first, keys, D, left_rows<S>(queries + first * D, D), panels,
-                  rows.scores + first * attention_keys, attention_keys, nullptr, 0);
+      tiles.for_rows_that_see<S>(key, keys, [&](Index row, Index group, Index seen) {
+        multiply<S>(group, seen, D, left_rows<S>(queries + row * D, D), panels,
+                    rows.scores + row * attention_keys, attention_keys, nullptr, 0);
+      });
       for (Index row = first; row < count; ++row)
         attention_softmax(rows, row, std::min(keys, tiles.sees(row) - key), D);
-      attention_values(tiles, rows, first, key, keys, op.v.data() + at, KV * D, panels);
+      attention_values(tiles, rows, key, keys, op.v.data() + at, KV * D, panels);
     }
     for (Index row = 0; row < count; ++row) {
       const auto sum = simd::broadcast(rows.sums[row]);

@@ -10,6 +10,11 @@ namespace midus {
 /// Keys in a tile. A row's sums go by these tiles from key 0 on, whatever the tile of queries is.
 inline constexpr Index attention_keys = 64;
 
+/// Where a tile of keys begins to be seen, it is cut into so many keys: what no row sees is left out by
+/// these.
+template <class S>
+inline constexpr Index attention_step = std::max<Index>(16, ProductBlock<S>::cols);
+
 /// Queries in a tile: with those of the other heads that read the same keys about 128 rows.
 constexpr Index attention_queries(Index H, Index KV) {
   return std::max<Index>(16, 128 / std::max<Index>(1, H / KV));
@@ -32,7 +37,21 @@ struct AttentionTiles {
   Index head(Index row) const { return first_head + row % group; }
   /// The number of keys that a row sees.
   Index sees(Index row) const { return past + time(row) + 1; }
-  Index first_row_that_sees(Index key) const { return std::max<Index>(0, key - past - query) * group; }
+  Index first_row_that_sees(Index key) const {
+    return std::min(std::max<Index>(0, key - past - query) * group, rows());
+  }
+
+  /// Calls f(row, rows, keys) for the rows that see any of `keys` keys from `key` on, in groups that see
+  /// about as many: `keys`, or fewer, a multiple of attention_step.
+  template <class S, class F>
+  void for_rows_that_see(Index key, Index keys, F&& f) const {
+    constexpr Index step = attention_step<S>;
+    for (Index seen = step, row = first_row_that_sees(key); row < rows(); seen += step) {
+      const Index end = seen < keys ? first_row_that_sees(key + seen) : rows();
+      if (end > row) f(row, end - row, std::min(seen, keys));
+      row = std::max(row, end);
+    }
+  }
 
   /// Rows of one sequence [T,H,D], times `scale`, side by side.
   template <class S>
