@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the same program the way each kind of user does, against midus as it is installed or lies there.
 #
-#   bash test/consumers/run.sh [bare|find_package|find_package_after_eigen|add_subdirectory|fetch_content|pkg_config|errors]...
+#   bash test/consumers/run.sh [bare|find_package|openblas|find_package_after_eigen|add_subdirectory|fetch_content|pkg_config|errors]...
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
@@ -46,7 +46,7 @@ refused() {  # refused SENTENCE LINES: a project of these lines, which CMake mus
 for consumer in "$@"; do
   echo "== $consumer"
   case $consumer in
-    bare | find_package | find_package_after_eigen) install_midus; build "$consumer" -Dmidus_ROOT="$work/elsewhere" ;;
+    bare | find_package | find_package_after_eigen | openblas) install_midus; build "$consumer" -Dmidus_ROOT="$work/elsewhere" ;;
     add_subdirectory | fetch_content) build "$consumer" -DMIDUS_SOURCE="$source" ;;
     pkg_config)
       install_midus

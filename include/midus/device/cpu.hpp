@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "midus/device/arena.hpp"
+#include "midus/device/blas.hpp"
+#include "midus/device/build.hpp"
 #include "midus/device/device.hpp"
 #include "midus/device/eigen.hpp"
 #include "midus/device/threads.hpp"
@@ -26,6 +28,7 @@ class Cpu {
   /// them.
   explicit Cpu(int threads = 0) : pool_(std::make_unique<ThreadPool>(checked(threads))) {
     for (int worker = 0; worker < pool_->size(); ++worker) scratch_.emplace_back(std::size_t{1} << 36);
+    blas_on_one_thread();
 #ifdef EIGEN_HAS_OPENMP
     Eigen::setNbThreads(1);  // for programs that included Eigen, with -fopenmp, before midus
 #endif

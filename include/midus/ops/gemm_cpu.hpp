@@ -4,6 +4,7 @@
 #include "midus/device/cpu.hpp"
 #include "midus/device/product.hpp"
 #include "midus/ops/gemm.hpp"
+#include "midus/ops/gemm_blas_cpu.hpp"
 
 namespace midus {
 
@@ -43,6 +44,7 @@ void pack_weight_transposed(const WeightView<S, 2>& w, Index first, Index count,
 
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const Gemm<S>& op) {
+  if constexpr (uses_blas<S>) return gemm_by_blas(device, op);
   using Tiles = GemmTiles<S>;
   const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
   const auto multiply_tile = [&](Index r, Index rows, Index n, Index cols, const S* panels) {
@@ -74,6 +76,7 @@ template <class S>
 
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardInput<S>& op) {
+  if constexpr (uses_blas<S>) return gemm_by_blas(device, op);
   using Tiles = GemmTiles<S>;
   const Index R = op.dx.extent(0), K = op.dx.extent(1), N = op.dy.extent(1);
   if (R == 0 || K == 0) return;
@@ -123,6 +126,7 @@ template <class S>
 
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardWeight<S>& op) {
+  if constexpr (uses_blas<S>) return gemm_by_blas(device, op);
   using Tiles = GemmTiles<S>;
   constexpr Index col_tile = 16 * ProductBlock<S>::cols;
   constexpr Index part = ProductBlock<S>::depth, packed_at_once = 12 * part;  // of the sum over R
