@@ -1,13 +1,17 @@
 // What holds for every layer and every block: its backward is the derivative of its forward, backward adds to
 // the gradients of parameters and fills that of the input, the processor agrees with the plain loops, bits
-// depend neither on threads nor on what is frozen. A new layer is one adapter and one line of the list
-// `Layers`.
+// depend neither on threads nor on what is frozen, and what is saved is what is loaded. A new layer is one
+// adapter and one line of the list `Layers`.
+#include <cstring>
+#include <map>
 #include <set>
 
+#include "midus/io/safetensors.hpp"
 #include "midus/midus.hpp"
 #include "reference/reference.hpp"
 #include "support/catch.hpp"
 #include "support/devices.hpp"
+#include "support/files.hpp"
 #include "support/gradient_check.hpp"
 #include "support/op_checks.hpp"
 
@@ -164,6 +168,7 @@ template <class Choice>
 struct LayerCase {
   Index batch = 2, length = 5;
   std::set<std::string> frozen{};
+  std::map<std::string, std::vector<float>> loaded{};  // in place of the random parameters
 
   template <class D>
   void operator()(Tensors<D>& t) const {
@@ -171,7 +176,12 @@ struct LayerCase {
     Layer layer;
     layer.layer.visit(layer.layer, Path("layer"), [&](const Path& path, auto& parameter) {
       const std::string name = path.str();
-      parameter.value = t.weight(name, parameter.shape, 0.5);
+      const auto values = loaded.find(name);
+      if (values == loaded.end())
+        parameter.value = t.weight(name, parameter.shape, 0.5);
+      else
+        parameter.value = t.make(name, parameter.shape,
+                                 [&](Index i) { return values->second[static_cast<std::size_t>(i)]; });
       if (!frozen.contains(name)) parameter.grad = t.random("start of " + name, parameter.shape);
     });
     const Index rows = batch * length;
@@ -245,6 +255,35 @@ TEMPLATE_LIST_TEST_CASE("layers: freezing a parameter takes away its gradient an
     INFO("frozen: " << (frozen.size() > 1 ? "everything" : *frozen.begin()));
     check_same_bits(expected, results_of<Cpu<float>>(LayerCase<TestType>{.frozen = frozen}, false, 2));
   }
+}
+
+TEMPLATE_LIST_TEST_CASE("layers: what is saved by name is what is loaded, and computes the same bits", "",
+                        Layers) {
+  const test::TemporaryDirectory directory;
+  std::vector<test::TestTensor> tensors;
+  typename TestType::template On<Cpu<float>> layer;
+  layer.layer.visit(layer.layer, Path("layer"), [&](const Path& path, const auto& parameter) {
+    Tensors<Cpu<float>> t(1);
+    const auto values = t.random(path.str(), parameter.shape, 0.5);
+    const auto& extents = parameter.shape.extents;
+    tensors.push_back({path.str(),
+                       Dtype::f32,
+                       {std::begin(extents), std::end(extents)},
+                       {reinterpret_cast<const char*>(values.data()),
+                        static_cast<std::size_t>(values.size()) * sizeof(float)}});
+  });
+  test::write_checkpoint_file(directory / "layer.safetensors", tensors);  // refuses a name that occurs twice
+  const SafetensorsFile file(directory / "layer.safetensors");
+  LayerCase<TestType> from_file;
+  layer.layer.visit(layer.layer, Path("layer"), [&](const Path& path, const auto& parameter) {
+    const StoredTensor& stored = *file.find(path.str());
+    std::vector<float>& values = from_file.loaded[path.str()];
+    values.resize(static_cast<std::size_t>(parameter.shape.size()));
+    REQUIRE(stored.bytes.size() == values.size() * sizeof(float));
+    std::memcpy(values.data(), stored.bytes.data(), stored.bytes.size());
+  });
+  check_same_bits(results_of<Cpu<float>>(LayerCase<TestType>{}, false, 2),
+                  results_of<Cpu<float>>(from_file, false, 2));
 }
 
 }  // namespace
