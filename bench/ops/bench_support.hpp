@@ -55,6 +55,33 @@ void report_flops(benchmark::State& state, double flops_per_iteration, int threa
       100e-9 * flops_per_iteration * static_cast<double>(state.iterations()) / peak, Counter::kIsRate);
 }
 
+/// "GB/s" and its share of what so many threads copy. Call it after the loop.
+inline void report_bytes(benchmark::State& state, double bytes_per_iteration, int threads) {
+  static const double copies[] = {copy_gigabytes(1), copy_gigabytes(2)};
+  using benchmark::Counter;
+  const double bytes = bytes_per_iteration * static_cast<double>(state.iterations());
+  state.counters["GB/s"] = Counter(1e-9 * bytes, Counter::kIsRate);
+  state.counters["%copy"] = Counter(100e-9 * bytes / copies[threads <= 1 ? 0 : 1], Counter::kIsRate);
+}
+
+/// Times `ours` beside `peer`, in turns: the benchmark's time is ours, the counter "peer/ours" says how many
+/// times as long the peer takes. Needs UseManualTime().
+template <class Ours, class Peer>
+void time_beside(benchmark::State& state, int threads, Ours&& ours, Peer&& peer) {
+  double of_ours = 0, of_peer = 0;
+  for (auto _ : state) {
+    const double begin = clock_seconds(threads);
+    ours();
+    const double between = clock_seconds(threads);
+    peer();
+    const double end = clock_seconds(threads);
+    of_ours += between - begin;
+    of_peer += end - between;
+    state.SetIterationTime(between - begin);
+  }
+  state.counters["peer/ours"] = of_peer / of_ours;
+}
+
 inline int run_benchmarks(int argc, char** argv) {
   std::printf(
       "peak: %.1f GFLOP/s in f32 on one thread, %.1f on two; copy %.1f GB/s on one thread, %.1f on two\n",
