@@ -6,19 +6,28 @@ set(midus_package_folder "${CMAKE_INSTALL_LIBDIR}/cmake/midus")
 install(DIRECTORY include/midus DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" FILES_MATCHING PATTERN "*.hpp")
 install(TARGETS midus midus_hf EXPORT midus_targets)
 install(EXPORT midus_targets NAMESPACE midus:: DESTINATION "${midus_package_folder}" FILE midus-targets.cmake)
+if(TARGET midus_tokenizer)  # apart: its users need PCRE2
+  install(TARGETS midus_tokenizer EXPORT midus_tokenizer_targets)
+  install(EXPORT midus_tokenizer_targets NAMESPACE midus:: DESTINATION "${midus_package_folder}"
+          FILE midus-tokenizer-targets.cmake)
+endif()
 
 configure_package_config_file(cmake/midus-config.cmake.in midus-config.cmake
                               INSTALL_DESTINATION "${midus_package_folder}")
 write_basic_package_version_file(midus-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/midus-config.cmake" "${CMAKE_CURRENT_BINARY_DIR}/midus-config-version.cmake"
-              cmake/midus_add_model.cmake cmake/midus_gemm.cmake cmake/model_header.cpp
+              cmake/midus_add_model.cmake cmake/midus_gemm.cmake cmake/midus_pcre2.cmake cmake/model_header.cpp
         DESTINATION "${midus_package_folder}")
 
 # pkg-config midus, midus-hf: for programs that CMake does not build.
 set(midus_pc_folder "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 file(RELATIVE_PATH MIDUS_PC_PREFIX "/${midus_pc_folder}" "/")
 string(REGEX REPLACE "/$" "" MIDUS_PC_PREFIX "${MIDUS_PC_PREFIX}")
-foreach(name midus midus-hf)
+set(midus_pc_files midus midus-hf)
+if(TARGET midus_tokenizer)
+  list(APPEND midus_pc_files midus-tokenizer)
+endif()
+foreach(name IN LISTS midus_pc_files)
   configure_file(cmake/${name}.pc.in ${name}.pc @ONLY)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}.pc" DESTINATION "${midus_pc_folder}")
 endforeach()

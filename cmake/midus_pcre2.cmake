@@ -1,0 +1,17 @@
+# PCRE2::8BIT, which midus::tokenizer needs; PCRE2_FOUND says whether it is there. (PCRE2's own package file is not
+# everywhere: Debian 12 has none.)
+include_guard(DIRECTORY)
+if(NOT TARGET PCRE2::8BIT)
+  find_path(MIDUS_PCRE2_INCLUDE_DIR pcre2.h)
+  find_library(MIDUS_PCRE2_LIBRARY pcre2-8)
+  mark_as_advanced(MIDUS_PCRE2_INCLUDE_DIR MIDUS_PCRE2_LIBRARY)
+  if(MIDUS_PCRE2_INCLUDE_DIR AND MIDUS_PCRE2_LIBRARY)
+    add_library(PCRE2::8BIT INTERFACE IMPORTED)
+    set_target_properties(PCRE2::8BIT PROPERTIES
+      INTERFACE_INCLUDE_DIRECTORIES "${MIDUS_PCRE2_INCLUDE_DIR}" INTERFACE_LINK_LIBRARIES "${MIDUS_PCRE2_LIBRARY}")
+  endif()
+endif()
+set(PCRE2_FOUND FALSE)
+if(TARGET PCRE2::8BIT)
+  set(PCRE2_FOUND TRUE)
+endif()

@@ -1,0 +1,197 @@
+// Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909): the pieces of a text as tokens of a
+// vocabulary.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "midus/core/error.hpp"
+#include "midus/io/in_quotes.hpp"
+#include "midus/text/utf8.hpp"
+
+namespace midus {
+
+/// Looks up std::string keys by std::string_view.
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+};
+template <class Value>
+using TextMap = std::unordered_map<std::string, Value, TextHash, std::equal_to<>>;
+
+/// Two tokens that become one.
+struct BpeMerge {
+  std::int32_t left, right, merged;
+};
+
+/// The model of a tokenizer.json of type BPE. In a byte-level vocabulary the tokens here are bytes, not the
+/// characters that stand for them.
+struct BpeModel {
+  TextMap<std::int32_t> vocabulary;
+  std::vector<BpeMerge> merges;  ///< the first ones come first
+  bool byte_level = false;       ///< symbols begin as bytes, else as characters
+  bool ignore_merges = false;    ///< a piece that is a token is that token
+  bool byte_fallback = false;    ///< a character that is no token becomes tokens <0x00> ... <0xFF>
+  bool fuse_unk = false;         ///< unknown characters beside one another are one unknown token
+  std::int32_t unk = -1;         ///< negative: an unknown character is an error
+};
+
+/// Merges with the lowest rank first, from left to right: with memory of its own, one per thread.
+class BpeEncoder {
+ public:
+  explicit BpeEncoder(const BpeModel& model) : model_(&model) {
+    ranks_.reserve(2 * model.merges.size());
+    for (std::size_t rank = 0; rank < model.merges.size(); ++rank) {
+      const BpeMerge& merge = model.merges[rank];
+      ranks_[key(merge.left, merge.right)] = {static_cast<std::int32_t>(rank),
+                                              merge.merged};  // the last one counts
+    }
+    if (model.byte_level)
+      for (int byte = 0; byte < 256; ++byte) {
+        const auto found = model.vocabulary.find(std::string_view(std::string(1, static_cast<char>(byte))));
+        bytes_[byte] = found == model.vocabulary.end() ? -1 : found->second;
+      }
+  }
+
+  /// Appends the tokens of a piece. Throws `Error` where a character is unknown and there is no token for
+  /// that.
+  void operator()(std::string_view piece, std::vector<std::int32_t>& out) {
+    if (piece.empty()) return;
+    if (const auto known = cache_.find(piece); known != cache_.end()) {
+      out.insert(out.end(), known->second.begin(), known->second.end());
+      return;
+    }
+    const std::size_t before = out.size();
+    if (const auto whole = model_->vocabulary.find(piece);
+        model_->ignore_merges && whole != model_->vocabulary.end())
+      out.push_back(whole->second);
+    else
+      encode(piece, out);
+    constexpr std::size_t longest = 64, most = std::size_t{1} << 17;
+    if (piece.size() > longest) return;
+    if (cache_.size() == most) cache_.clear();
+    cache_.emplace(piece, std::vector(out.begin() + static_cast<std::ptrdiff_t>(before), out.end()));
+  }
+
+ private:
+  struct Ranked {
+    std::int32_t rank, merged;
+  };
+  struct Symbol {
+    std::int32_t token, before, after;  // neighbours; -1: none
+    bool gone = false;
+  };
+  struct Candidate {
+    std::int32_t rank, at, merged;
+    bool operator>(const Candidate& other) const {
+      return rank != other.rank ? rank > other.rank : at > other.at;
+    }
+  };
+
+  static std::uint64_t key(std::int32_t left, std::int32_t right) {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 |
+           static_cast<std::uint32_t>(right);
+  }
+  const Ranked* merge_of(std::int32_t left, std::int32_t right) const {
+    const auto found = ranks_.find(key(left, right));
+    return found == ranks_.end() ? nullptr : &found->second;
+  }
+
+  void add(std::int32_t token) {
+    const auto at = static_cast<std::int32_t>(symbols_.size());
+    if (at > 0) symbols_.back().after = at;
+    symbols_.push_back({token, at - 1, -1});
+  }
+
+  [[noreturn]] void unknown(std::string_view character) const {
+    fail("the vocabulary has no token for ", in_quotes(std::string(character)),
+         ", and the tokenizer has no unk_token for what it does not know");
+  }
+
+  void begin(std::string_view piece) {
+    symbols_.clear();
+    if (model_->byte_level && model_->unk < 0) {
+      for (const char c : piece) {
+        const std::int32_t token = bytes_[static_cast<unsigned char>(c)];
+        if (token < 0) unknown(std::string_view(&c, 1));
+        add(token);
+      }
+      return;
+    }
+    bool unknown_before = false;
+    while (!piece.empty()) {
+      const std::size_t length = model_->byte_level ? 1 : first_character(piece).bytes;
+      const std::string_view character = piece.substr(0, length);
+      piece.remove_prefix(length);
+      const auto known = model_->vocabulary.find(character);
+      if (known != model_->vocabulary.end()) {
+        add(known->second);
+        unknown_before = false;
+      } else if (!(model_->byte_fallback && add_bytes(character))) {
+        if (model_->unk < 0) unknown(character);
+        if (!(unknown_before && model_->fuse_unk)) add(model_->unk);
+        unknown_before = true;
+      }
+    }
+  }
+  /// False, and nothing added, where a byte has no token.
+  bool add_bytes(std::string_view character) {
+    std::vector<std::int32_t> tokens;
+    for (const char c : character) {
+      char name[8];
+      std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      const auto known = model_->vocabulary.find(std::string_view(name));
+      if (known == model_->vocabulary.end()) return false;
+      tokens.push_back(known->second);
+    }
+    for (const std::int32_t token : tokens) add(token);
+    return true;
+  }
+
+  void propose(std::int32_t at) {
+    const Symbol& symbol = symbols_[static_cast<std::size_t>(at)];
+    if (symbol.after < 0) return;
+    if (const Ranked* const merge =
+            merge_of(symbol.token, symbols_[static_cast<std::size_t>(symbol.after)].token))
+      candidates_.push({merge->rank, at, merge->merged});
+  }
+
+  void encode(std::string_view piece, std::vector<std::int32_t>& out) {
+    begin(piece);
+    for (std::size_t i = 0; i + 1 < symbols_.size(); ++i) propose(static_cast<std::int32_t>(i));
+    while (!candidates_.empty()) {
+      const Candidate best = candidates_.top();
+      candidates_.pop();
+      Symbol& left = symbols_[static_cast<std::size_t>(best.at)];
+      if (left.gone || left.after < 0) continue;
+      Symbol& right = symbols_[static_cast<std::size_t>(left.after)];
+      const Ranked* const merge = merge_of(left.token, right.token);
+      if (merge == nullptr || merge->merged != best.merged) continue;  // one of the two has been merged since
+      left.token = best.merged;
+      left.after = right.after;
+      right.gone = true;
+      if (left.after >= 0) symbols_[static_cast<std::size_t>(left.after)].before = best.at;
+      if (left.before >= 0) propose(left.before);
+      propose(best.at);
+    }
+    for (const Symbol& symbol : symbols_)
+      if (!symbol.gone) out.push_back(symbol.token);
+  }
+
+  const BpeModel* model_;
+  std::unordered_map<std::uint64_t, Ranked> ranks_;
+  std::int32_t bytes_[256];
+  std::vector<Symbol> symbols_;
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates_;
+  TextMap<std::vector<std::int32_t>> cache_;
+};
+
+}  // namespace midus

@@ -1,0 +1,68 @@
+// What is done to the text before it is cut: the normalizers that Llama-style tokenizers use.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "midus/text/regex.hpp"
+
+namespace midus {
+
+/// Every `from` becomes `to`.
+struct ReplaceText {
+  std::string from, to;
+
+  std::string operator()(std::string_view text) const {
+    std::string out;
+    while (true) {
+      const std::size_t found = text.find(from);
+      out += text.substr(0, found);
+      if (found == text.npos) return out;
+      out += to;
+      text.remove_prefix(found + from.size());
+    }
+  }
+};
+
+/// Every match of a regular expression becomes `to`.
+struct ReplaceMatches {
+  Regex from;
+  std::string to;
+
+  std::string operator()(std::string_view text) const {
+    std::string out;
+    std::size_t done = 0;
+    RegexMatcher(from).for_matches(text, [&](std::size_t begin, std::size_t end) {
+      out.append(text.substr(done, begin - done)).append(to);
+      done = end;
+    });
+    return out.append(text.substr(done));
+  }
+};
+
+/// A text that is not empty gets `prefix`.
+struct PrependText {
+  std::string prefix;
+  std::string operator()(std::string_view text) const {
+    return text.empty() ? std::string() : prefix + std::string(text);
+  }
+};
+
+using NormalizerStep = std::variant<ReplaceText, ReplaceMatches, PrependText>;
+
+/// Steps one after the other; none: the text as it is.
+struct Normalizer {
+  std::vector<NormalizerStep> steps;
+
+  std::string operator()(std::string_view text) const {
+    std::string out(text);
+    for (const NormalizerStep& step : steps)
+      out = std::visit([&](const auto& each) { return each(out); }, step);
+    return out;
+  }
+};
+
+}  // namespace midus

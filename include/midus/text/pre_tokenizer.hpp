@@ -1,0 +1,172 @@
+// How a text is cut into the pieces whose characters may be merged to tokens.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "midus/text/normalizer.hpp"
+#include "midus/text/regex.hpp"
+
+namespace midus {
+
+/// What becomes of the matches of a Split, in the words of tokenizer.json.
+enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
+
+/// Cuts at the matches of a pattern.
+struct SplitStep {
+  Regex pattern;
+  SplitBehavior behavior = SplitBehavior::isolated;
+  bool invert = false;
+};
+/// Cuts around numbers; with `individual`, around every digit.
+struct DigitsStep {
+  bool individual = false;
+};
+/// Puts a blank before a piece that begins without one.
+struct PrefixSpaceStep {};
+/// Blanks become `replacement`, which also goes before the text: always, never, or where the text begins.
+struct MetaspaceStep {
+  enum class Prepend { always, never, first };
+  std::string replacement = "\xe2\x96\x81";
+  Prepend prepend = Prepend::always;
+  bool split = true;
+};
+
+using PreTokenizerStep = std::variant<SplitStep, DigitsStep, PrefixSpaceStep, MetaspaceStep>;
+
+/// GPT-2's expression, that of a ByteLevel pre-tokenizer.
+inline const Regex& gpt2_pattern() {
+  static const Regex pattern(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)");
+  return pattern;
+}
+
+/// Applies the steps with memory of its own: one per thread.
+class PreTokenizer {
+ public:
+  explicit PreTokenizer(const std::vector<PreTokenizerStep>& steps) : steps_(&steps) {
+    for (const PreTokenizerStep& step : steps) {
+      const auto* const split = std::get_if<SplitStep>(&step);
+      matchers_.push_back(split ? std::make_unique<RegexMatcher>(split->pattern) : nullptr);
+    }
+  }
+
+  /// Calls piece(text) for every piece that is not empty. `at_start`: the text begins where the whole one
+  /// does.
+  template <class F>
+  void operator()(std::string_view text, bool at_start, F&& piece) {
+    apply(0, text, at_start, piece);
+  }
+
+ private:
+  struct Span {
+    std::size_t begin, end;
+    bool match;
+  };
+
+  template <class F>
+  void apply(std::size_t index, std::string_view text, bool at_start, F& piece) {
+    if (text.empty()) return;
+    if (index == steps_->size()) return piece(text);
+    const auto next = [&](std::size_t begin, std::size_t end) {
+      if (begin < end) apply(index + 1, text.substr(begin, end - begin), at_start && begin == 0, piece);
+    };
+    const PreTokenizerStep& step = (*steps_)[index];
+    if (const auto* const split = std::get_if<SplitStep>(&step)) {
+      std::size_t done = 0;
+      if (split->behavior == SplitBehavior::isolated) {
+        matchers_[index]->for_matches(text, [&](std::size_t begin, std::size_t end) {
+          next(done, begin), next(begin, end);
+          done = end;
+        });
+        return next(done, text.size());
+      }
+      std::vector<Span> spans;
+      matchers_[index]->for_matches(text, [&](std::size_t begin, std::size_t end) {
+        if (done != begin) spans.push_back({done, begin, split->invert});
+        spans.push_back({begin, end, !split->invert});
+        done = end;
+      });
+      if (done != text.size()) spans.push_back({done, text.size(), split->invert});
+      for (const Span& span : joined(spans, split->behavior)) next(span.begin, span.end);
+    } else if (const auto* const digits = std::get_if<DigitsStep>(&step)) {
+      std::size_t begin = 0;
+      bool before = false;
+      for (std::size_t at = 0; at < text.size();) {
+        const Utf8Character c = first_character(text.substr(at));
+        const bool number = is_number(c.value);
+        if (number != before || (number && digits->individual)) next(begin, at), begin = at;
+        before = number;
+        at += c.bytes;
+      }
+      next(begin, text.size());
+    } else if (std::holds_alternative<PrefixSpaceStep>(step)) {
+      if (text[0] == ' ') return next(0, text.size());
+      const std::string with_space = " " + std::string(text);
+      apply(index + 1, with_space, at_start, piece);
+    } else {
+      const auto& metaspace = std::get<MetaspaceStep>(step);
+      std::string replaced = ReplaceText{" ", metaspace.replacement}(text);
+      const bool prepend = metaspace.prepend == MetaspaceStep::Prepend::always ||
+                           (metaspace.prepend == MetaspaceStep::Prepend::first && at_start);
+      if (prepend && !replaced.starts_with(metaspace.replacement))
+        replaced = metaspace.replacement + replaced;
+      std::size_t begin = 0;
+      while (metaspace.split) {  // each replacement begins a piece
+        const std::size_t found = replaced.find(metaspace.replacement, begin + (begin < replaced.size()));
+        if (found == replaced.npos) break;
+        apply(index + 1, std::string_view(replaced).substr(begin, found - begin), at_start && begin == 0,
+              piece);
+        begin = found;
+      }
+      apply(index + 1, std::string_view(replaced).substr(begin), at_start && begin == 0, piece);
+    }
+  }
+
+  static std::vector<Span> joined(const std::vector<Span>& spans, SplitBehavior behavior) {
+    std::vector<Span> out;
+    if (behavior == SplitBehavior::removed) {
+      for (const Span& span : spans)
+        if (!span.match) out.push_back(span);
+    } else if (behavior == SplitBehavior::contiguous) {
+      for (const Span& span : spans) {
+        if (!out.empty() && out.back().match == span.match)
+          out.back().end = span.end;
+        else
+          out.push_back(span);
+      }
+    } else if (behavior == SplitBehavior::merged_with_previous) {
+      bool before = false;
+      for (const Span& span : spans) {
+        if (span.match && !before && !out.empty())
+          out.back().end = span.end;
+        else
+          out.push_back(span);
+        before = span.match;
+      }
+    } else if (behavior == SplitBehavior::merged_with_next) {
+      bool after = false;
+      for (std::size_t i = spans.size(); i-- > 0;) {
+        if (spans[i].match && !after && !out.empty())
+          out.back().begin = spans[i].begin;
+        else
+          out.push_back(spans[i]);
+        after = spans[i].match;
+      }
+      std::reverse(out.begin(), out.end());
+    } else {
+      out = spans;
+    }
+    return out;
+  }
+
+  const std::vector<PreTokenizerStep>* steps_;
+  std::vector<std::unique_ptr<RegexMatcher>> matchers_;
+};
+
+}  // namespace midus

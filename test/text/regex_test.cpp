@@ -1,0 +1,88 @@
+#include "midus/text/regex.hpp"
+
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/files.hpp"
+
+using namespace midus;
+using Catch::Matchers::Contains;
+using midus::test::message_of;
+
+namespace {
+
+std::vector<std::string> matches(const std::string& pattern, const std::string& text) {
+  const Regex regex(pattern);
+  std::vector<std::string> found;
+  RegexMatcher(regex).for_matches(
+      text, [&](std::size_t begin, std::size_t end) { found.push_back(text.substr(begin, end - begin)); });
+  return found;
+}
+
+std::string refusal(const std::string& pattern) {
+  return message_of([&] { Regex regex(pattern); });
+}
+
+using List = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("regex: matches from left to right, empty ones once") {
+  CHECK(matches("a+", "baaca") == List{"aa", "a"});
+  CHECK(matches("x*", "axb") == List{"", "x", ""});
+  CHECK(matches("(?=a)", "aa") == List{"", ""});
+  CHECK(matches("", "é") == List{"", ""});
+  CHECK(matches("(?i:'S|'t)", "a'sb'T") == List{"'s", "'T"});
+  CHECK(matches("^b|c$", "b\nbc\n") == List{"b", "b", "c"});  // lines, as in Oniguruma
+  CHECK(matches("a{,2}b", "aaab") == List{"aab"});
+  CHECK(matches("a{x", "a{x") == List{"a{x"});
+  CHECK(matches("[\\v]", "\n\v") == List{"\v"});
+  CHECK(matches("\\u00e9|\\xe8|\\x{EA}", "é è ê") == List{"é", "è", "ê"});
+}
+
+TEST_CASE("regex: Unicode classes are those of `tokenizers`, whatever PCRE2 knows") {
+  // For every code point: the class, alone and in brackets, and what is not in it.
+  const auto check = [](const std::string& name, const CodePointRanges& expected) {
+    for (const std::string pattern : {name, "[" + name + "\\r]"}) {
+      CodePointRanges found = detail::ranges_of_pcre2("(?:" + detail::RegexTranslation(pattern).text() + ")");
+      CodePointRanges wanted = expected;
+      if (pattern.size() > name.size() && name != "\\s") {  // and the carriage return
+        wanted = detail::difference({{0, 0x10FFFF}}, detail::difference({{0, 0x10FFFF}}, wanted));
+        found = detail::difference(found, {{'\r', '\r'}});
+      }
+      INFO(pattern);
+      CHECK(detail::difference(found, wanted).empty());
+      CHECK(detail::difference(wanted, found).empty());
+    }
+  };
+  for (const std::string name :
+       {"L", "N", "M", "P", "S", "Z", "Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Mn", "Zs"}) {
+    check("\\p{" + name + "}", category_ranges(name));
+    check("\\P{" + name + "}", detail::difference({{0, 0x10FFFF}}, category_ranges(name)));
+    check("\\p{^" + name + "}", detail::difference({{0, 0x10FFFF}}, category_ranges(name)));
+  }
+  check("\\s", white_space_ranges());
+  check("\\S", detail::difference({{0, 0x10FFFF}}, white_space_ranges()));
+  check("\\d", category_ranges("Nd"));
+}
+
+TEST_CASE("regex: what Oniguruma reads otherwise is refused by name") {
+  for (const std::string pattern :
+       {"\\h",    "\\w",  "\\b",     "\\R",      "\\X",    "\\k<a>",      "\\1",
+        "\\K",    "\\G",  "(?<a>b)", "(?#c)",    "(?m:a)", "[[:alpha:]]", "[a[b]]",
+        "[a&&b]", "[]a]", "a{1,3}+", "\\p{Han}", "\\p{}",  "\\p{L",       "\\",
+        "[a",     "(a",   "*",       "(*FAIL)",  "\\x",    "\\u12",       "\xff"}) {
+    INFO(pattern);
+    CHECK_THAT(refusal(pattern), Contains("the regular expression") && !Contains("nothing was thrown"));
+  }
+  CHECK_THAT(refusal("[a&&b]"), Contains("&& in a class is not supported"));
+  CHECK_THAT(refusal("\\p{Han}"), Contains("\\p{Han}"));
+}
+
+TEST_CASE("regex: a hostile pattern ends in an error, not in hours") {
+  const std::string text(40, 'a');
+  CHECK_THAT(message_of([&] { matches("(?:a*)*b", text + text + text); }), Contains("takes too much work"));
+  CHECK_THAT(message_of([&] { matches("(?:a|aa)+$c", text + text); }), Contains("takes too much work"));
+  CHECK(matches("(?:a|b)*", std::string(200000, 'a')).size() == 1);  // long, and no trouble
+}

@@ -1,0 +1,83 @@
+#include "midus/text/tokenizer_reader.hpp"
+
+#include "support/catch.hpp"
+#include "text/tokenizers.hpp"
+
+using namespace midus;
+using namespace midus::test;
+using Catch::Matchers::Contains;
+
+namespace {
+
+std::string refusal(const std::string& more_of_model, const std::string& more = "",
+                    const std::string& vocab = R"({"a":0,"b":1})", const std::string& merges = "[]") {
+  return message_of([&] { tokenizer_of(vocab, merges, more_of_model, more); });
+}
+
+}  // namespace
+
+TEST_CASE("tokenizer_reader: what is not supported is refused by name") {
+  const auto says = [](const std::string& message, const std::string& part) {
+    INFO(part);
+    CHECK_THAT(message, Contains("tokenizer.json") && Contains(part));
+  };
+  says(refusal(R"(, "dropout": 0.1)"), "\"model.dropout\" is not supported");
+  says(refusal(R"(, "continuing_subword_prefix": "##")"), "continuing_subword_prefix");
+  says(refusal(R"(, "end_of_word_suffix": "</w>")"), "end_of_word_suffix");
+  says(refusal(R"(, "odd": 1)"), "\"model.odd\" is not known");
+  says(refusal("", R"(, "odd": 1)"), "\"odd\" is not known");
+  says(refusal("", R"(, "normalizer": {"type": "NFC"})"), "\"NFC\" is not supported");
+  says(refusal("", R"(, "pre_tokenizer": {"type": "Whitespace"})"), "\"Whitespace\" is not supported");
+  says(refusal("", R"(, "decoder": {"type": "WordPiece"})"), "\"WordPiece\" is not supported");
+  says(refusal("", R"(, "post_processor": {"type": "BertProcessing"})"),
+       "\"BertProcessing\" is not supported");
+  says(
+      refusal(
+          "",
+          R"(, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}, {"type": "Digits"}]})"),
+      "\"ByteLevel\" must be the last");
+  says(refusal(
+           "",
+           R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "\\w+"}, "behavior": "Isolated"})"),
+       "\\w");
+  says(refusal("", R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Odd"})"),
+       "\"Odd\"");
+  says(message_of([] {
+         detail::TokenizerReader(
+             parse_json(R"({"model": {"type": "Unigram", "vocab": []}})", "tokenizer.json"), "tokenizer.json")
+             .read();
+       }),
+       "\"Unigram\" is not supported");
+}
+
+TEST_CASE("tokenizer_reader: what does not fit together is refused") {
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":0})"), Contains("the id 0 is both \"a\" and \"b\""));
+  CHECK_THAT(refusal("", "", R"({"a":-1})"), Contains("expected an id from 0"));
+  CHECK_THAT(refusal("", "", R"({"a":1.5})"), Contains("found 1.5"));
+  CHECK_THAT(refusal("", "", R"({"a":99999999999})"), Contains("expected an id"));
+  CHECK_THAT(refusal("", "", R"({"a":0,"a":1})"), Contains("occurs twice"));
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":1})", R"(["a b"])"),
+             Contains("merges[0]") && Contains("\"ab\" is not in"));
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":1})", R"(["a c"])"), Contains("\"c\" is not in the vocabulary"));
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":1})", R"(["a"])"), Contains("expected \"a b\""));
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":1})", R"(["a b c"])"), Contains("expected \"a b\""));
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":1})", R"([["a","b","c"]])"), Contains("expected \"a b\""));
+  CHECK_THAT(refusal("", "", R"({"a":0,"b":1})", "7"), Contains("\"model.merges\" must be a list"));
+  CHECK_THAT(refusal(R"(, "unk_token": "?")"), Contains("\"?\" is not in the vocabulary"));
+  CHECK_THAT(refusal("", R"(, "added_tokens": [{"id": 1, "content": "a"}])"), Contains("says 1 for \"a\""));
+  CHECK_THAT(refusal("", R"(, "added_tokens": [{"id": 1, "content": "c"}])"),
+             Contains("the id 1 is both \"b\" and \"c\""));
+  CHECK_THAT(refusal("", R"(, "added_tokens": [7])"), Contains("added_tokens[0]"));
+  CHECK_THAT(
+      refusal("",
+              R"(, "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}],
+                       "special_tokens": {"x": {"ids": [5]}}})"),
+      Contains("ids"));
+}
+
+TEST_CASE("tokenizer_reader: a warning for what is passed over") {
+  const Tokenizer tokenizer =
+      tokenizer_of(R"({"a":0})", "[]", "", R"(, "truncation": {"max_length": 5}, "padding": null)");
+  REQUIRE(tokenizer.warnings.size() == 1);
+  CHECK_THAT(tokenizer.warnings[0], Contains("\"truncation\" is not applied"));
+}

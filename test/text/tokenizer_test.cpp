@@ -1,0 +1,118 @@
+#include "midus/text/tokenizer.hpp"
+
+#include "support/catch.hpp"
+#include "text/tokenizers.hpp"
+
+using namespace midus;
+using namespace midus::test;
+using Catch::Matchers::Contains;
+
+TEST_CASE("tokenizer: pieces that are tokens, and merges", "[TK-01]") {
+  const std::string vocab = R"({"a":0,"b":1,"c":2,"ab":3,"bc":4,"abc":5})", merges = R"(["b c","a b"])";
+  CHECK(encode(tokenizer_of(vocab, merges, R"(, "ignore_merges": false)"), "abc") == Ids{0, 4});
+  CHECK(encode(tokenizer_of(vocab, merges, R"(, "ignore_merges": true)"), "abc") == Ids{5});
+  CHECK(encode(tokenizer_of(vocab, merges), "abc") == Ids{0, 4});
+  for (const char* const ignore : {"", R"(, "ignore_merges": false)", R"(, "ignore_merges": true)"})
+    CHECK(encode(tokenizer_of(vocab, merges, ignore), "abcabc") == Ids{0, 4, 0, 4});
+  CHECK(encode(tokenizer_of(vocab, R"([["b","c"],["a","b"]])"), "abc") == Ids{0, 4});
+  CHECK(encode(tokenizer_of(R"({"a":0,"aa":1})", R"(["a a"])"), "aaaaa") == Ids{1, 1, 0});
+}
+
+TEST_CASE("tokenizer: added tokens, leftmost and longest", "[TK-06]") {
+  std::string vocab = "{";
+  for (const char c : std::string("0123456789")) vocab += std::string("\"") + c + "\":" + c + ",";
+  vocab += R"("a":14,"b":15,"c":16,"<":17,">":18})";
+  const auto added = [](const std::string& tokens) { return R"(, "added_tokens": [)" + tokens + "]"; };
+  const Tokenizer numbers = tokenizer_of(
+      vocab, "[]", "",
+      added(R"({"id":11,"content":"13","normalized":false},{"id":12,"content":"314","normalized":false},)"
+            R"({"id":13,"content":"1415","normalized":false})"));
+  CHECK(encode(numbers, "1314151") == Ids{11, 13, 1});
+  CHECK(encode(numbers, "31415") == Ids{12, 1, 5});
+  CHECK(encode(numbers, "3141") == Ids{12, 1});
+  const Tokenizer nested = tokenizer_of(
+      vocab, "[]", "", added(R"({"id":20,"content":"<a>"},{"id":21,"content":"<a>b","normalized":true})"));
+  CHECK(encode(nested, "<a>bc<a>") == Ids{21, 16, 20});
+}
+
+TEST_CASE("tokenizer: the flags of added tokens") {
+  const std::string vocab = R"({"a":0," ":1,"b":2})";
+  const auto with = [&](const std::string& flags) {
+    return tokenizer_of(vocab, "[]", "", R"(, "added_tokens": [{"id":9,"content":"X")" + flags + "}]");
+  };
+  CHECK(encode(with(""), "a X b") == Ids{0, 1, 9, 1, 2});
+  CHECK(encode(with(R"(, "lstrip": true)"), "a  X b") == Ids{0, 9, 1, 2});
+  CHECK(encode(with(R"(, "rstrip": true)"), "a X  b") == Ids{0, 1, 9, 2});
+  CHECK(encode(with(R"(, "single_word": true)"), "X a") == Ids{9, 1, 0});
+  CHECK_THAT(message_of([&] { encode(with(R"(, "single_word": true)"), "aX"); }),
+             Contains("no token for \"X\""));
+  const Tokenizer special = with(R"(, "special": true)");
+  CHECK(special.decode(Ids{0, 9, 2}) == "a b");
+  CHECK(special.decode(Ids{0, 9, 2}, false) == "a X b");
+  CHECK(special.id_of("X") == 9);
+  CHECK(special.id_of("Y") == std::nullopt);
+}
+
+TEST_CASE("tokenizer: bytes as tokens, and decoding as they come", "[TK-10]") {
+  const Tokenizer bytes = tokenizer_of(
+      byte_vocabulary(), "[]", "",
+      R"(, "pre_tokenizer": {"type":"ByteLevel","add_prefix_space":false}, "decoder": {"type":"ByteLevel"})");
+  for (const std::string text : {"🦙x", "삼겹살", "🦙🦙", "a\xcc\x81 é"}) {
+    const Ids ids = encode(bytes, text);
+    REQUIRE(ids.size() == text.size());
+    CHECK(bytes.decode(ids) == text);
+    TextStream stream(bytes);
+    std::string all;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::string part = stream.push(ids[i]);
+      CHECK(is_utf8(part));
+      all += part;
+      const std::size_t whole = i + 1 - unfinished_bytes(std::string_view(text).substr(0, i + 1));
+      CHECK(all == text.substr(0, whole));  // all that is complete, at once
+    }
+    CHECK(all + stream.finish() == text);
+  }
+  // What is no UTF-8 comes out the same, at once or token by token.
+  const Ids broken{0xF0, 0x9F, 'a', 0xFF, 0xE2, 0x82, 0xE2, 0x82, 0xAC, 0xC3};
+  TextStream stream(bytes);
+  std::string all;
+  for (const std::int32_t id : broken) all += stream.push(id);
+  CHECK(all + stream.finish() == bytes.decode(broken));
+}
+
+TEST_CASE("tokenizer: Llama-2's way, with blanks as characters and bytes where there is no token") {
+  std::string vocab = R"({"<unk>":0,"<s>":1,"▁":2,"a":3,"b":4,"▁a":5)";
+  for (int byte = 0; byte < 256; ++byte) {
+    char name[16];
+    std::snprintf(name, sizeof name, ",\"<0x%02X>\":%d", static_cast<unsigned>(byte), 6 + byte);
+    vocab += name;
+  }
+  const Tokenizer llama = tokenizer_of(
+      vocab + "}", R"(["▁ a"])", R"(, "byte_fallback": true, "fuse_unk": true, "unk_token": "<unk>")",
+      R"(, "normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},)"
+      R"({"type":"Replace","pattern":{"String":" "},"content":"▁"}]}, "decoder": {"type":"Sequence","decoders":[)"
+      R"({"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},)"
+      R"({"type":"Strip","content":" ","start":1,"stop":0}]}, "post_processor": {"type":"TemplateProcessing",)"
+      R"("single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],)"
+      R"("special_tokens":{"<s>":{"id":"<s>","ids":[1],"tokens":["<s>"]}}}, "added_tokens":[)"
+      R"({"id":1,"content":"<s>","special":true,"normalized":false}])");
+  CHECK(encode(llama, "a b") == Ids{1, 5, 2, 4});
+  CHECK(encode(llama, "a b", false) == Ids{5, 2, 4});
+  CHECK(encode(llama, "é") == Ids{1, 2, 6 + 0xC3, 6 + 0xA9});
+  CHECK(encode(llama, "") == Ids{1});
+  for (const std::string text : {"a b", "é a", " a", "🦙"}) {
+    const Ids ids = encode(llama, text);
+    CHECK(llama.decode(ids) == text);
+    TextStream stream(llama);
+    std::string all;
+    for (const std::int32_t id : ids) {
+      const std::string part = stream.push(id);
+      CHECK(is_utf8(part));
+      all += part;
+    }
+    CHECK(all + stream.finish() == text);
+  }
+  CHECK(llama.decode(Ids{6 + 0xC3, 3}) ==
+        "\xef\xbf\xbd"
+        "a");
+}
