@@ -14,7 +14,8 @@ struct CrossEntropyCase {
   void operator()(Tensors<D>& t, Go&& go) const {
     using S = typename D::Scalar;
     const auto logits = t.random("logits", Shape{R, V});
-    const auto dlogits = t.output(Shape{R, V}), losses = t.output(Shape{R});
+    const auto dlogits = t.output(Shape{R, V});
+    const auto losses = t.output(Shape{R});
     const auto targets = t.integers(Shape{R}, [&](Index i) { return i * 7 % V; });
     go([&] {
       run(t.device, CrossEntropy<S>{.logits = logits,

@@ -16,8 +16,8 @@ struct RmsNormCase {
     using S = typename D::Scalar;
     const auto x = t.random("x", Shape{R, d}), dy = t.random("dy", Shape{R, d});
     const auto weight = t.weight("weight", Shape{d});
-    const auto y = t.output(Shape{R, d}), inverse_rms = t.output(Shape{R});
-    const auto dx = t.random("dx", Shape{R, d}), dweight = t.random("dweight", Shape{d});
+    const auto y = t.output(Shape{R, d}), dx = t.random("dx", Shape{R, d});
+    const auto inverse_rms = t.output(Shape{R}), dweight = t.random("dweight", Shape{d});
     const auto forward = [&] {
       run(t.device,
           RmsNorm<S>{.x = x, .weight = weight, .epsilon = 1e-5, .y = y, .inverse_rms = inverse_rms});

@@ -105,7 +105,8 @@ TEST_CASE_METHOD(Fixture, "cpt: patterns choose what trains, the head of a tied 
 
 TEST_CASE_METHOD(Fixture, "cpt: the one table of a tied model trains by either name, and alone", "[DU-06]") {
   for (const std::string name : {"lm_head.weight", "model.embed_tokens.weight"})
-    succeed(cpt("model --data a.bin --out " + name + " --steps 2 --weight-decay 0.1 --train " + name + small));
+    succeed(
+        cpt("model --data a.bin --out " + name + " --steps 2 --weight-decay 0.1 --train " + name + small));
   CHECK(changed(directory / "model", directory / "lm_head.weight/final") ==
         std::set<std::string>{"model.embed_tokens.weight"});
   CHECK(changed(directory / "lm_head.weight/final", directory / "model.embed_tokens.weight/final").empty());

@@ -140,7 +140,8 @@ TEST_CASE_METHOD(Fixture, "evaluate: what cannot be used is named") {
   large.append(std::vector<std::int32_t>{1, 2});
   large.commit();
   CHECK(contains(error("model --data a=large.bin"), "its vocabulary is 300, the model's is 256"));
-  TokenWriter small(directory / "small.bin", {.vocabulary = 100});  // no tokenizer says that the table is padded
+  TokenWriter small(directory / "small.bin",
+                    {.vocabulary = 100});  // no tokenizer says that the table is padded
   small.append(std::vector<std::int32_t>{1, 2, 3});
   small.commit();
   CHECK(contains(error("model --data a=small.bin"), "its vocabulary is 100, the model's is 256"));

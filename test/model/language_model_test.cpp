@@ -130,9 +130,10 @@ TEST_CASE("what is frozen changes no bit of what trains") {
 }
 
 TEST_CASE("checkpointing changes no bit of what trains beside frozen parameters", "[bits][TR-10]") {
-  for (const std::string train : {std::string(inserted), std::string("model.memory_blocks.0.*"),
-                                  std::string("model.memory_blocks.1.*"), std::string("model.layers.1.mlp.*"),
-                                  std::string("model.embed_tokens.weight"), std::string("lm_head.weight")}) {
+  for (const std::string& train :
+       {std::string(inserted), std::string("model.memory_blocks.0.*"), std::string("model.memory_blocks.1.*"),
+        std::string("model.layers.1.mlp.*"), std::string("model.embed_tokens.weight"),
+        std::string("lm_head.weight")}) {
     const auto kept = outcome<SmallHive, float>(2, false, train),
                formed_again = outcome<SmallHive, float>(2, true, train);
     INFO(train);

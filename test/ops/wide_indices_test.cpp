@@ -44,7 +44,10 @@ const char* const no_room = "the system does not reserve so much memory: nothing
 TEST_CASE("wide indices: the last row of a table of 2^31 elements and more") {
   const Index V = (Index{1} << 21) + 3, d = 1024;
   const Sparse<float, 2> table(Shape{V, d}), gradient(Shape{V, d});
-  if (!table.exists() || !gradient.exists()) return WARN(no_room);
+  if (!table.exists() || !gradient.exists()) {
+    WARN(no_room);
+    return;
+  }
   REQUIRE(table.view().size() > Index{1} << 31);
   for (Index i = 0; i < d; ++i) table.view()(V - 1, i) = static_cast<float>(i + 1);
   Cpu<float> device(2);
@@ -64,7 +67,10 @@ TEST_CASE("wide indices: the last row of a table of 2^31 elements and more") {
 TEST_CASE("wide indices: slots behind the element 2^31 and 2^32 of a bank") {
   const Index n = 46340, r = 3, N = n * n;
   const Sparse<float, 3> bank(Shape{Index{1}, N, r}), gradient(Shape{Index{1}, N, r});
-  if (!bank.exists() || !gradient.exists()) return WARN(no_room);
+  if (!bank.exists() || !gradient.exists()) {
+    WARN(no_room);
+    return;
+  }
   REQUIRE(bank.view().size() > Index{1} << 32);
   const std::vector<std::int32_t> slots{1, static_cast<std::int32_t>(N / 2),
                                         static_cast<std::int32_t>(N - 1)};
@@ -101,7 +107,10 @@ TEST_CASE("wide indices: more than 2^31 reads, tokens by heads by k", "[.long]")
   REQUIRE(reads.size() > Index{1} << 31);
   const Sparse<std::int32_t, 3> slots(reads);
   const Sparse<float, 3> weights(reads);
-  if (!slots.exists() || !weights.exists()) return WARN(no_room);
+  if (!slots.exists() || !weights.exists()) {
+    WARN(no_room);
+    return;
+  }
   const std::vector<float> bank{7, 100};
   slots.view()(R - 1, 0, K - 1) = 1;
   weights.view()(R - 1, 0, K - 1) = 0.5F;

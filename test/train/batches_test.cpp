@@ -30,15 +30,15 @@ TokenFile counting_file(const std::filesystem::path& path, Index tokens, std::in
   return TokenFile(path);
 }
 
-struct Batch {
+struct Filled {
   std::vector<std::int32_t> ids, targets;
   Index counted = 0;
-  bool operator==(const Batch&) const = default;
+  bool operator==(const Filled&) const = default;
 };
 
-Batch filled(Index rows, Index length, auto&& fill) {
+Filled filled(Index rows, Index length, auto&& fill) {
   // Old values everywhere: what is not written shows.
-  Batch batch{std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), -7), {}, 0};
+  Filled batch{std::vector<std::int32_t>(static_cast<std::size_t>(rows * length), -7), {}, 0};
   batch.targets = batch.ids;
   const Shape<2> shape{{rows, length}};
   batch.counted = fill(View<std::int32_t, 2>(batch.ids.data(), shape),
@@ -46,11 +46,11 @@ Batch filled(Index rows, Index length, auto&& fill) {
   return batch;
 }
 
-Batch next(Batches& batches, Index rows) {
+Filled next(Batches& batches, Index rows) {
   return filled(rows, batches.length(), [&](auto ids, auto targets) { return batches.next(ids, targets); });
 }
 
-Batch evaluation_batch(const EvaluationBatches& batches, Index batch, Index rows) {
+Filled evaluation_batch(const EvaluationBatches& batches, Index batch, Index rows) {
   return filled(rows, batches.length(),
                 [&](auto ids, auto targets) { return batches.fill(batch, ids, targets); });
 }
@@ -61,7 +61,7 @@ TEST_CASE("Batches: a window is T inputs and the T tokens behind them") {
   const TemporaryDirectory directory;
   Batches batches(counting_file(directory / "a", 12, 100), {.length = 4, .shuffle = false});
   CHECK(batches.windows(0) == 2);  // the 3 tokens behind the second window are not trained on
-  const Batch batch = next(batches, 3);
+  const Filled batch = next(batches, 3);
   CHECK(batch.ids == std::vector<std::int32_t>{100, 101, 102, 103, 104, 105, 106, 107, 100, 101, 102, 103});
   CHECK(batch.targets ==
         std::vector<std::int32_t>{101, 102, 103, 104, 105, 106, 107, 108, 101, 102, 103, 104});
@@ -80,7 +80,7 @@ TEST_CASE("Batches: a file shorter than a window is refused", "[TR-06]") {
   for (const Index tokens : {9, 10}) {
     Batches batches(counting_file(directory / "a", tokens), {.length = 8});
     CHECK(batches.windows(0) == 1);
-    const Batch batch = next(batches, 2);
+    const Filled batch = next(batches, 2);
     CHECK(batch.ids == std::vector<std::int32_t>{0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7});
     CHECK(batch.targets == std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8});
   }
@@ -132,7 +132,7 @@ TEST_CASE("Batches: an epoch has every window once, each epoch in its own order"
   Batches two({file, file}, {.length = 8, .seed = 1});
   std::vector<std::int32_t> first, second;
   for (int i = 0; i < 64; ++i) {
-    const Batch batch = next(two, 2);
+    const Filled batch = next(two, 2);
     first.push_back(batch.ids[0] / 8);
     second.push_back(batch.ids[8] / 8);
   }
@@ -154,7 +154,7 @@ TEST_CASE("Batches: a run that stops anywhere goes on with the same batches", "[
         };
         const Index rows = 64 / length;
         Batches whole = fresh();
-        std::vector<Batch> expected;
+        std::vector<Filled> expected;
         std::vector<BatchState> states;
         for (int i = 0; i < 20; ++i) {
           states.push_back(whole.state());
@@ -246,7 +246,7 @@ TEST_CASE("Batches: a target of weight 0 is ignored, and read all the same") {
   writer.append(std::vector<std::int32_t>{1, 2, 3, 4, 5}, std::vector<std::uint8_t>{0, 1, 0, 0, 1});
   writer.commit();
   Batches batches(TokenFile(directory / "a"), {.length = 4});
-  const Batch batch = next(batches, 1);
+  const Filled batch = next(batches, 1);
   CHECK(batch.ids == std::vector<std::int32_t>{1, 2, 3, 4});
   CHECK(batch.targets == std::vector<std::int32_t>{2, ignored_target, ignored_target, 5});
   CHECK(batch.counted == 2);
@@ -263,7 +263,7 @@ TEST_CASE("EvaluationBatches: every token but the first is scored once") {
         const EvaluationBatches batches(counting_file(directory / "a", tokens, 10), length);
         std::vector<std::int32_t> scored;
         for (Index i = 0; i < batches.batches(rows); ++i) {
-          const Batch batch = evaluation_batch(batches, i, rows);
+          const Filled batch = evaluation_batch(batches, i, rows);
           Index counted = 0;
           for (std::size_t at = 0; at < batch.ids.size(); ++at) {
             if (batch.targets[at] == ignored_target) {

@@ -44,10 +44,10 @@ struct BlasFactor {
 };
 
 /// C [m × n] = A·B, or += where `add`, on the calling thread.
+#if defined(MIDUS_GEMM_OPENBLAS)
 template <class S>
 void blas_multiply(Index m, Index n, Index depth, const BlasFactor<S>& a, const BlasFactor<S>& b, S* c,
                    Index ldc, bool add) {
-#if defined(MIDUS_GEMM_OPENBLAS)
   const auto size = [](Index x) { return static_cast<blasint>(x); };
   const auto call = [&](auto gemm) {
     gemm(CblasRowMajor, a.transposed ? CblasTrans : CblasNoTrans, b.transposed ? CblasTrans : CblasNoTrans,
@@ -58,16 +58,22 @@ void blas_multiply(Index m, Index n, Index depth, const BlasFactor<S>& a, const 
     call(cblas_sgemm);
   else
     call(cblas_dgemm);
+}
 #elif defined(MIDUS_GEMM_ONEDNN)
+template <class S>
+void blas_multiply(Index m, Index n, Index depth, const BlasFactor<S>& a, const BlasFactor<S>& b, S* c,
+                   Index ldc, bool add) {
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
   omp_set_num_threads(1);  // of the calling thread
 #endif
   dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', m, n, depth, 1, a.data,
              std::max<Index>(1, a.ld), b.data, std::max<Index>(1, b.ld), add ? 1 : 0, c, ldc);
-#else
-  static_assert(uses_blas<S>, "midus was built without a BLAS");
-#endif
 }
+#else
+template <class S>
+void blas_multiply(Index m, Index n, Index depth, const BlasFactor<S>& a, const BlasFactor<S>& b, S* c,
+                   Index ldc, bool add) = delete;
+#endif
 
 /// OpenBLAS computes on the calling thread alone from here on: midus' threads are the only ones.
 inline void blas_on_one_thread() {

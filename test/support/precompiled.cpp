@@ -1,0 +1,1 @@
+// Nothing: the build precompiles headers for the tests beside this unit.
