@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What apt has to bring: only what is not there already.
-packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev
+packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev libpcre2-dev
           gnuplot-nox wordnet-base bible-kjv bible-kjv-text python3)
 missing=()
 for package in "${packages[@]}"; do

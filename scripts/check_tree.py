@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "include/midus"
-ORDER = ["core", "device", "ops", "layers", "model", "io", "upscale", "train"]  # each may include those before it
+ORDER = ["core", "device", "ops", "layers", "model", "io", "text", "upscale", "train"]  # each may include those before it
 BESIDE = {("train", "upscale")}  # neither includes the other
 LONGEST = 400  # lines of a header
 
@@ -36,7 +36,7 @@ def check_header(path, umbrella):
         if other.endswith("_cpu.hpp") and not is_form and name != "midus/midus.hpp":
             yield f"includes {other}: the forms come with midus.hpp alone"
     lines = path.read_text(encoding="utf-8").count("\n")
-    if lines > LONGEST:
+    if lines > LONGEST and not name.endswith("_tables.hpp"):  # those are made by a script
         yield f"has {lines} lines, more than {LONGEST}"
     has_form = is_form and re.search(r"\brun\(Cpu<", path.read_text(encoding="utf-8"))
     if has_form and name not in umbrella and not any(name in includes(ROOT / "include" / each) for each in umbrella):
