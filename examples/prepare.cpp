@@ -1,15 +1,20 @@
 // Makes token files from text.
 //
 //     prepare --bytes bible.txt --split 90,5,5 --out bible.bin
+//     prepare --tokenizer llama/ --jsonl --end-token '<|end_of_text|>' web.jsonl --out web.bin
 //
-// writes bible.train.bin, bible.validation.bin and bible.test.bin; without --split, bible.bin alone. Every
-// byte of the text is a token, so nothing is lost, added or normalised, and the vocabulary is 256.
+// The first writes bible.train.bin, bible.validation.bin and bible.test.bin; without --split, bible.bin
+// alone. With --bytes every byte of the text is a token, so nothing is lost, added or normalised, and the
+// vocabulary is 256. With --tokenizer each file, or with --jsonl each line, is a document; around it stand
+// the special tokens that the tokenizer puts around a text, and --end-token behind it.
 #include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -19,6 +24,9 @@
 #include "command_line.hpp"
 #include "midus/core/random.hpp"
 #include "midus/io/mapped_file.hpp"
+#include "midus/io/sha256.hpp"
+#include "midus/text/documents.hpp"
+#include "midus/tokenizer.hpp"
 #include "midus/train/interrupt.hpp"
 #include "midus/train/progress.hpp"
 #include "midus/train/split.hpp"
@@ -36,6 +44,11 @@ struct Options {
   std::string split;
   std::optional<std::uint64_t> shuffle_lines;
   std::string separator;
+  fs::path tokenizer;
+  bool jsonl = false;
+  mi::JsonlFields fields{.text = "text", .prompt = {}, .response = {}};
+  std::string end_token;
+  int threads = 0;
   bool force = false;
 };
 
@@ -55,6 +68,17 @@ class Text {
 
   mi::Index size() const { return size_; }
   const std::vector<std::string_view>& pieces() const { return pieces_; }
+  /// How many lines end before a position of the whole.
+  std::size_t lines_before(mi::Index position) const {
+    std::size_t lines = 0;
+    for (const std::string_view piece : pieces_) {
+      const std::string_view before =
+          piece.substr(0, static_cast<std::size_t>(std::max<mi::Index>(position, 0)));
+      lines += static_cast<std::size_t>(std::count(before.begin(), before.end(), '\n'));
+      position -= static_cast<mi::Index>(piece.size());
+    }
+    return lines;
+  }
 
  private:
   void add(std::string_view piece) {
@@ -133,35 +157,115 @@ class Progress {
   mi::Index size_, done_ = 0;
 };
 
-/// Writes the part of the text that lies in `range`; stops early where the user wishes so.
-void write(const Text& text, mi::Range range, mi::TokenWriter& writer, Progress& progress) {
-  constexpr std::size_t most = std::size_t{1} << 20;
+/// Calls f(part) for what of each piece of the text lies in `range`.
+template <class F>
+void for_parts(const Text& text, mi::Range range, F&& f) {
   mi::Index begin = 0;  // of the piece
   for (const std::string_view piece : text.pieces()) {
     const mi::Index end = begin + static_cast<mi::Index>(piece.size());
     const mi::Index from = std::max(begin, range.begin), to = std::min(end, range.end);
-    if (from < to) {
-      std::string_view rest =
-          piece.substr(static_cast<std::size_t>(from - begin), static_cast<std::size_t>(to - from));
-      while (!rest.empty() && !progress.stopped()) {
-        const std::string_view chunk = rest.substr(0, most);
-        writer.append_bytes(chunk);
-        progress.advance(chunk.size());
-        rest.remove_prefix(chunk.size());
-      }
-    }
+    if (from < to)
+      f(piece.substr(static_cast<std::size_t>(from - begin), static_cast<std::size_t>(to - from)));
     begin = end;
   }
 }
 
+/// Writes tokens as bytes are, or by a tokenizer.
+class Tokens {
+ public:
+  explicit Tokens(const Options& options) : options_(options) {
+    if (options.bytes) return;
+    const fs::path file =
+        fs::is_directory(options.tokenizer) ? options.tokenizer / "tokenizer.json" : options.tokenizer;
+    tokenizer_ = mi::read_tokenizer(file);
+    for (const std::string& warning : tokenizer_->warnings) std::cerr << "warning: " << warning << "\n";
+    if (!options.end_token.empty()) {
+      end_ = tokenizer_->id_of(options.end_token);
+      if (!end_) mi::fail("--end-token: ", file.string(), " has no token ", mi::in_quotes(options.end_token));
+    }
+    file_options_ = {.vocabulary = tokenizer_->vocab_size(),
+                     .tokenizer = mi::sha256_file(file),
+                     .weighted = !options.fields.prompt.empty()};
+    pool_ =
+        std::make_unique<mi::ThreadPool>(options.threads > 0 ? options.threads : mi::available_processors());
+  }
+
+  const mi::TokenFileOptions& file_options() const { return file_options_; }
+
+  /// Writes the part of the text that lies in `range`; stops early where the user wishes so.
+  void write(const Text& text, mi::Range range, mi::TokenWriter& writer, Progress& progress) const {
+    if (options_.bytes) return write_bytes(text, range, writer, progress);
+    mi::DocumentEncoder encoder(
+        *tokenizer_, *pool_, end_,
+        [&](std::span<const std::int32_t> ids, std::span<const std::uint8_t> weights) {
+          file_options_.weighted ? writer.append(ids, weights) : writer.append(ids);
+        },
+        [&](std::size_t bytes) {
+          progress.advance(bytes);
+          return !progress.stopped();
+        });
+    if (options_.jsonl) {
+      const std::string name = options_.texts.size() == 1 ? options_.texts[0].string() : "the texts";
+      std::size_t line = options_.shuffle_lines ? 1 : 1 + text.lines_before(range.begin);
+      for_parts(text, range, [&](std::string_view part) {
+        mi::for_jsonl_documents(part, name, line, options_.fields,
+                                [&](const std::vector<std::string>& texts, const std::vector<bool>& counts) {
+                                  std::vector<mi::DocumentPart> document;
+                                  for (std::size_t i = 0; i < texts.size(); ++i)
+                                    document.push_back({encoder.keep(texts[i]), counts[i]});
+                                  encoder.add(document);
+                                });
+        line += static_cast<std::size_t>(std::count(part.begin(), part.end(), '\n'));
+      });
+    } else if (options_.shuffle_lines) {  // one document of all lines
+      std::string all;
+      for_parts(text, range, [&](std::string_view part) { all += part; });
+      encoder.add(std::vector<mi::DocumentPart>{{encoder.keep(std::move(all))}});
+    } else {
+      for_parts(text, range, progress,
+                [&](std::string_view part) { encoder.add(std::vector<mi::DocumentPart>{{part}}); });
+    }
+    encoder.flush();
+  }
+
+ private:
+  static void write_bytes(const Text& text, mi::Range range, mi::TokenWriter& writer, Progress& progress) {
+    constexpr std::size_t most = std::size_t{1} << 20;
+    for_parts(text, range, [&](std::string_view part) {
+      while (!part.empty() && !progress.stopped()) {
+        const std::string_view chunk = part.substr(0, most);
+        writer.append_bytes(chunk);
+        progress.advance(chunk.size());
+        part.remove_prefix(chunk.size());
+      }
+    });
+  }
+
+  const Options& options_;
+  std::optional<mi::Tokenizer> tokenizer_;
+  std::optional<std::int32_t> end_;
+  mi::TokenFileOptions file_options_;
+  std::unique_ptr<mi::ThreadPool> pool_;
+};
+
 int prepare(const Options& options) {
+  if (options.bytes != options.tokenizer.empty()) mi::fail("give one of --bytes and --tokenizer");
+  if (options.bytes && (options.jsonl || !options.end_token.empty()))
+    mi::fail("--jsonl and --end-token need --tokenizer");
+  if (!options.bytes && !options.separator.empty())
+    mi::fail("--separator puts bytes between texts; with --tokenizer, --end-token puts a token behind each");
+  if (options.fields.prompt.empty() != options.fields.response.empty() ||
+      (!options.fields.prompt.empty() && !options.jsonl))
+    mi::fail("--prompt-field and --response-field need one another, and --jsonl");
+  const Tokens tokens(options);
   const Text text(options);
   const std::vector<Output> files = outputs(options, text);
   check_free(files, options);
 
   std::vector<mi::TokenWriter> writers;
   Progress progress(text.size());
-  for (const Output& file : files) write(text, file.range, writers.emplace_back(file.path), progress);
+  for (const Output& file : files)
+    tokens.write(text, file.range, writers.emplace_back(file.path, tokens.file_options()), progress);
   if (progress.stopped()) return progress.exit_code();
   progress.end();
   // All are complete before the first one takes its place.
@@ -177,7 +281,23 @@ int prepare(const Options& options) {
 int main(int argc, char* argv[]) {
   Options options;
   CLI::App app("Makes token files, to train and evaluate on, from text.", "prepare");
-  app.add_flag("--bytes", options.bytes, "every byte of the text is a token (vocabulary 256)")->required();
+  app.add_flag("--bytes", options.bytes, "every byte of the text is a token (vocabulary 256)");
+  app.add_option("--tokenizer", options.tokenizer, "a tokenizer.json, or a model's directory with one")
+      ->type_name("PATH");
+  app.add_flag("--jsonl", options.jsonl, "each line of the texts is a JSON object with a document");
+  app.add_option("--text-field", options.fields.text, "the member of such an object that holds the text")
+      ->capture_default_str()
+      ->type_name("NAME");
+  app.add_option(
+         "--prompt-field", options.fields.prompt,
+         "with --response-field in place of --text-field: a document is the one text and then the other, "
+         "and the loss counts the tokens of the second only")
+      ->type_name("NAME");
+  app.add_option("--response-field", options.fields.response, "see --prompt-field")->type_name("NAME");
+  app.add_option("--end-token", options.end_token,
+                 "the token to put behind each document, such as '<|endoftext|>' (default: none)")
+      ->type_name("TOKEN");
+  add_threads(app, options.threads);
   app.add_option("TEXT", options.texts, "text files; several are taken one after another")->required();
   app.add_option("--out", options.out, "the token file to write; it appears when it is complete")
       ->required()

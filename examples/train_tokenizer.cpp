@@ -1,0 +1,81 @@
+// Makes a byte-level BPE tokenizer from text.
+//
+//     train_tokenizer text.txt --vocab-size 4096 --out model/
+//
+// writes model/tokenizer.json, which the `tokenizers` library reads too. Beside a config.json with the same
+// vocab_size it is the beginning of a model of your own (see pretrain).
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "command_line.hpp"
+#include "midus/io/atomic_file.hpp"
+#include "midus/tokenizer.hpp"
+#include "midus/train/progress.hpp"
+
+namespace mi = midus;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Options {
+  std::vector<fs::path> texts;
+  fs::path out;
+  mi::BpeTraining training;
+  bool force = false;
+};
+
+int train_tokenizer(const Options& options) {
+  const fs::path file = options.out / "tokenizer.json";
+  if (fs::exists(file) && !options.force) mi::fail(file.string(), " exists already; --force replaces it");
+  mi::BpeTrainer trainer(options.training);
+  mi::ProgressLine line;
+  for (const fs::path& path : options.texts) {
+    const mi::MappedFile text(path);
+    const std::string_view all(reinterpret_cast<const char*>(text.bytes().data()), text.size());
+    constexpr std::size_t piece = std::size_t{1} << 20;
+    for (std::size_t begin = 0; begin < all.size();) {  // between lines, a megabyte or so at a time
+      const std::size_t feed = begin + piece < all.size() ? all.find('\n', begin + piece) : all.npos;
+      const std::size_t end = feed == all.npos ? all.size() : feed + 1;
+      trainer.add(all.substr(begin, end - begin));
+      begin = end;
+      if (line.due()) line.show(mi::text("reading ", path.string(), "  ", 100 * begin / all.size(), " %"));
+    }
+  }
+  const mi::Json json = trainer.train([&](mi::Index tokens) {
+    if (line.due()) line.show(mi::text(tokens, "/", options.training.vocab_size, " tokens"));
+  });
+  line.end_line();
+  fs::create_directories(options.out);
+  mi::write_file(file, mi::dump_json(json) + "\n");
+  const std::size_t tokens = json["model"]["vocab"].size();
+  std::cout << file.string() << ": " << tokens << " tokens\n";
+  if (static_cast<mi::Index>(tokens) < options.training.vocab_size)
+    std::cout << "fewer than " << options.training.vocab_size
+              << ": the text has no more pairs of tokens that occur often enough\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char* argv[]) {
+  Options options;
+  CLI::App app("Makes a byte-level BPE tokenizer from text.", "train_tokenizer");
+  app.add_option("TEXT", options.texts, "text files")->required();
+  app.add_option("--out", options.out, "the directory that gets tokenizer.json")
+      ->required()
+      ->type_name("DIR");
+  app.add_option("--vocab-size", options.training.vocab_size,
+                 "tokens: the special ones, 256 bytes, and merges")
+      ->capture_default_str();
+  app.add_option("--special-tokens", options.training.special_tokens, "they get the first ids")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--min-frequency", options.training.min_frequency, "rarer pairs of tokens are not merged")
+      ->capture_default_str();
+  app.add_flag("--force", options.force, "replace the tokenizer.json that is there");
+  return run_program(app, argc, argv, [&] { return train_tokenizer(options); });
+}
