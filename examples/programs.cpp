@@ -8,6 +8,7 @@
 
 #include "common.hpp"
 #include "midus/model/sampling.hpp"
+#include "midus/tokenizer.hpp"
 #include "midus/train/slot_use.hpp"
 #include "midus_model.hpp"
 #include "training.hpp"

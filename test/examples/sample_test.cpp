@@ -5,6 +5,7 @@
 #include "examples/model_files.hpp"
 #include "examples/program.hpp"
 #include "support/catch.hpp"
+#include "text/tokenizers.hpp"
 
 using namespace midus;
 using namespace midus::test;
@@ -102,6 +103,22 @@ TEST_CASE_METHOD(Fixture, "sample: options without a meaning are refused by name
   CHECK(contains(error("--prompt " + std::string(65, 'x')), "the prompt has 65 tokens; the model knows 64"));
 }
 
+TEST_CASE_METHOD(Fixture, "sample: a tokenizer whose tokens are the bytes gives the text of a byte model") {
+  const std::string what = "--prompt 'Hällo ' --max-tokens 20 --seed 3";
+  const std::string bytes = sample(what);
+  put_file(
+      directory / "model/tokenizer.json",
+      R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
+               "model": {"vocab": )" +
+          byte_vocabulary() + R"(, "merges": []}})");
+  CHECK(sample(what) == replace_invalid_utf8(bytes));
+  const std::string stopped = sample(what + " --stop " + to_byte_characters(bytes.substr(9, 1)));
+  CHECK(stopped.size() < bytes.size());
+  CHECK(contains(error(what + " --stop '<|none|>'"), "there is no token \"<|none|>\""));
+  CHECK(sample(what + " --repetition-penalty 1000 --temperature 0") != sample(what + " --temperature 0"));
+  CHECK(sample(what + " --min-p 1") == sample(what + " --temperature 0"));
+}
+
 TEST_CASE_METHOD(Fixture, "sample: models that it cannot continue") {
   put_weight(directory / "model", "model.norm.weight", 0, std::nanf(""));
   const ProgramResult poisoned = run("--prompt x --temperature 0");
@@ -109,7 +126,9 @@ TEST_CASE_METHOD(Fixture, "sample: models that it cannot continue") {
   CHECK(poisoned.out.empty());  // never text as if nothing were wrong
   CHECK(contains(poisoned.error, "model.norm.weight holds nan"));
   put_file(directory / "model/tokenizer.json", "{}");
-  CHECK(contains(error("--prompt x"), "its tokens are not bytes"));
+  CHECK(contains(error("--prompt x"), "tokenizer.json: \"model\" is missing"));
+  put_file(directory / "model/tokenizer.json", R"({"model": {"vocab": {"a": 256}, "merges": []}})");
+  CHECK(contains(error("--prompt a"), "has ids up to 256, the model a vocabulary of 256"));
   std::filesystem::remove(directory / "model/tokenizer.json");
   Json json = read_json_file(odd_config / "config.json");
   json["hidden_size"] = 48;

@@ -111,6 +111,30 @@ TEST_CASE("sampling: logits that are not finite are an error, unless they rule a
   }
 }
 
+TEST_CASE("sampling: tokens far less probable than the first, and tokens that occurred") {
+  const std::vector<double> logits{std::log(0.5), std::log(0.3), std::log(0.15), std::log(0.05)};
+  const View<const double, 1> view(logits.data(), Shape{Index{4}});
+  Sampler most({.min_p = 0.25});
+  REQUIRE(most.candidates(view).size() == 3);  // 0.15 is at least 0.25 · 0.5, 0.05 is not
+  CHECK(most.candidates(view)[2].probability == Approx(0.15 / 0.95));
+  CHECK(Sampler({.min_p = 1}).candidates(view).size() == 1);
+
+  const std::vector<double> scores{2, -1, 1, 3};
+  const View<const double, 1> mixed(scores.data(), Shape{Index{4}});
+  const std::vector<std::int32_t> context{3, 1, 3};
+  Sampler penalised({.top_k = 0, .repetition_penalty = 2});
+  // 2, -2, 1, 1.5: each once, however often it occurred.
+  const std::vector<Candidate> found = penalised.candidates(mixed, context);
+  CHECK(found[0].id == 0);
+  CHECK(found[1].id == 3);
+  CHECK(found[1].probability / found[0].probability == Approx(std::exp(-0.5)));
+  CHECK(found[3].id == 1);
+  CHECK(found[3].probability / found[0].probability == Approx(std::exp(-4)));
+  CHECK(Sampler({.temperature = 0, .repetition_penalty = 2})(mixed, context) == 0);
+  CHECK_THROWS_WITH(Sampler({.min_p = -0.1}), Catch::Contains("min-p"));
+  CHECK_THROWS_WITH(Sampler({.repetition_penalty = 0}), Catch::Contains("repetition-penalty"));
+}
+
 TEST_CASE("sampling: tokens come as often as their probability says, the same for the same seed") {
   const std::vector<double> probabilities{0.3, 0.1, 0.05, 0.55};
   const auto logits = logits_of<double>(probabilities);

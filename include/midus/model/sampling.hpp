@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "midus/core/error.hpp"
@@ -14,12 +15,17 @@
 
 namespace midus {
 
-/// How the next token is drawn: probabilities at `temperature`, of those the `top_k` largest, and of those,
-/// summing to 1 again, the smallest set that reaches `top_p`. Among equals the lower id comes first.
+/// How the next token is drawn: probabilities at `temperature`, of those the `top_k` largest, of those,
+/// summing to 1 again, the smallest set that reaches `top_p`, and of those the ones that are at least `min_p`
+/// times as probable as the most probable one. Among equals the lower id comes first. Before all that the
+/// logits of tokens that occurred are divided by `repetition_penalty` where they are positive, else
+/// multiplied with it (arXiv 1909.05858).
 struct SamplingOptions {
-  double temperature = 1;  ///< 0: always the most probable token
-  Index top_k = 0;         ///< 0: all
-  double top_p = 1;        ///< 1: all; at least one token is kept
+  double temperature = 1;         ///< 0: always the most probable token
+  Index top_k = 0;                ///< 0: all
+  double top_p = 1;               ///< 1: all; at least one token is kept
+  double min_p = 0;               ///< 0: all
+  double repetition_penalty = 1;  ///< 1: none
 };
 
 /// A token and its probability.
@@ -39,22 +45,39 @@ class Sampler {
       fail("temperature must be a finite number of at least 0, found ", options.temperature);
     if (!(options.top_p >= 0 && options.top_p <= 1))
       fail("top-p must be a number from 0 to 1, found ", options.top_p);
+    if (!(options.min_p >= 0 && options.min_p <= 1))
+      fail("min-p must be a number from 0 to 1, found ", options.min_p);
+    if (!(options.repetition_penalty > 0 && options.repetition_penalty <= std::numeric_limits<double>::max()))
+      fail("repetition-penalty must be a finite number above 0, found ", options.repetition_penalty);
     if (options.top_k < 0) fail("top-k must be at least 0 (0: all tokens), found ", options.top_k);
   }
 
   /// What may be drawn, the most probable first; the probabilities sum to 1. A logit of minus infinity rules
-  /// its token out. Throws `Error` on a logit that is NaN or plus infinity, and where none is finite.
+  /// its token out. `context`: the tokens that occurred. Throws `Error` on a logit that is NaN or plus
+  /// infinity, and where none is finite.
   template <class S>
-  const std::vector<Candidate>& candidates(View<const S, 1> logits) {
-    const auto largest = static_cast<double>(logits(greedy(logits)));
+  const std::vector<Candidate>& candidates(View<const S, 1> logits,
+                                           std::span<const std::int32_t> context = {}) {
+    scores_.assign(logits.data(), logits.data() + logits.size());
+    if (options_.repetition_penalty != 1) {
+      occurred_.assign(context.begin(), context.end());
+      std::sort(occurred_.begin(), occurred_.end());
+      occurred_.erase(std::unique(occurred_.begin(), occurred_.end()), occurred_.end());
+      for (const std::int32_t id : occurred_) {
+        double& score = scores_.at(static_cast<std::size_t>(id));
+        score = score > 0 ? score / options_.repetition_penalty : score * options_.repetition_penalty;
+      }
+    }
+    const std::int32_t best = greedy();
     candidates_.clear();
     if (options_.temperature == 0) {
-      candidates_.push_back({greedy(logits), 1});
+      candidates_.push_back({best, 1});
       return candidates_;
     }
-    for (Index i = 0; i < logits.size(); ++i) {
+    const double largest = scores_[static_cast<std::size_t>(best)];
+    for (std::size_t i = 0; i < scores_.size(); ++i) {
       // The largest is subtracted before the division, so that no temperature is too small.
-      const double p = std::exp((static_cast<double>(logits(i)) - largest) / options_.temperature);
+      const double p = std::exp((scores_[i] - largest) / options_.temperature);
       if (p > 0) candidates_.push_back({static_cast<std::int32_t>(i), p});
     }
     const auto before = [](const Candidate& a, const Candidate& b) {
@@ -75,13 +98,18 @@ class Sampler {
       candidates_.resize(size);
       normalise();
     }
+    const double least = options_.min_p * candidates_.front().probability;
+    if (candidates_.back().probability < least) {
+      std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.probability < least; });
+      normalise();
+    }
     return candidates_;
   }
 
-  /// The next token.
+  /// The next token; `context`: those that occurred.
   template <class S>
-  std::int32_t operator()(View<const S, 1> logits) {
-    const std::vector<Candidate>& all = candidates(logits);
+  std::int32_t operator()(View<const S, 1> logits, std::span<const std::int32_t> context = {}) {
+    const std::vector<Candidate>& all = candidates(logits, context);
     const double place = random_.uniform(drawn_++);
     double sum = 0;
     for (const Candidate& candidate : all)
@@ -90,19 +118,17 @@ class Sampler {
   }
 
  private:
-  /// The lowest id of the largest logit.
-  template <class S>
-  static std::int32_t greedy(View<const S, 1> logits) {
-    Index best = 0;
-    for (Index i = 0; i < logits.size(); ++i) {
-      const S logit = logits(i);
-      if (std::isnan(logit) || logit == std::numeric_limits<S>::infinity())
-        fail("the logit of token ", i, " is ", static_cast<double>(logit),
-             "; the model's weights or activations are not finite");
-      if (logit > logits(best)) best = i;
+  /// The lowest id of the largest score.
+  std::int32_t greedy() const {
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < scores_.size(); ++i) {
+      const double score = scores_[i];
+      if (std::isnan(score) || score == std::numeric_limits<double>::infinity())
+        fail("the logit of token ", i, " is ", score, "; the model's weights or activations are not finite");
+      if (score > scores_[best]) best = i;
     }
-    if (std::isinf(logits(best)))
-      fail("all ", logits.size(), " logits are minus infinity: no token is possible");
+    if (std::isinf(scores_[best]))
+      fail("all ", scores_.size(), " logits are minus infinity: no token is possible");
     return static_cast<std::int32_t>(best);
   }
 
@@ -115,6 +141,8 @@ class Sampler {
   SamplingOptions options_;
   Random random_;
   Index drawn_ = 0;
+  std::vector<double> scores_;  // the logits after the penalty
+  std::vector<std::int32_t> occurred_;
   std::vector<Candidate> candidates_;
 };
 
