@@ -14,6 +14,7 @@
 #include "midus/io/llama_config_writer.hpp"
 #include "midus/io/model_shape.hpp"
 #include "midus/io/model_tensors.hpp"
+#include "midus/io/python_files.hpp"
 #include "midus/io/tensor_convert.hpp"
 #include "midus/model/initialise.hpp"
 
@@ -99,7 +100,8 @@ inline void copy_other_files(const std::filesystem::path& from, const std::files
   constexpr std::uintmax_t largest = std::uintmax_t{64} << 20;
   for (const auto& entry : std::filesystem::directory_iterator(from)) {
     const std::string name = entry.path().filename().string();
-    const bool ours = name == "config.json" || name == "trainer.json" || name.ends_with(".index.json");
+    const bool ours = name == "config.json" || name == "trainer.json" || name.ends_with(".index.json") ||
+                      name == configuration_midus_name || name == modeling_midus_name;
     if (!ours && entry.is_regular_file() && kinds.contains(entry.path().extension().string()) &&
         entry.file_size() <= largest)
       std::filesystem::copy_file(entry.path(), to / name, std::filesystem::copy_options::overwrite_existing);

@@ -12,6 +12,7 @@
 #include "midus/io/json.hpp"
 #include "midus/io/llama_config.hpp"
 #include "midus/io/llama_config_reader.hpp"
+#include "midus/io/python_files.hpp"
 
 namespace midus {
 
@@ -105,6 +106,9 @@ inline Json to_json(const LlamaConfig& config) {
     json["model_type"] = config.memory ? "midus" : "llama";
     if (!config.memory) json.erase("auto_map");  // it named the Python code of the Memory blocks
   }
+  if (config.memory && !json.contains("auto_map"))  // the code of `write_python_files`
+    json["auto_map"] = {{"AutoConfig", "configuration_midus.MidusConfig"},
+                        {"AutoModelForCausalLM", "modeling_midus.MidusForCausalLM"}};
   if (fresh) json["hidden_act"] = "silu";
   put("vocab_size", &LlamaConfig::vocab_size);
   put("hidden_size", &LlamaConfig::hidden_size);
@@ -148,9 +152,10 @@ inline Json to_json(const LlamaConfig& config) {
   return json;
 }
 
-/// Writes `directory/config.json`, atomically.
+/// Writes `directory/config.json`, atomically, and beside it the Python code of a model with Memory blocks.
 inline void write_llama_config(const LlamaConfig& config, const std::filesystem::path& directory) {
   write_file(directory / "config.json", dump_json(to_json(config)) + "\n");
+  if (config.memory) write_python_files(directory);
 }
 
 }  // namespace midus
