@@ -12,6 +12,7 @@
 #include "midus/train/token_file.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "text/tokenizers.hpp"
 
 using namespace midus;
 using midus::test::file_bytes;
@@ -175,4 +176,118 @@ TEST_CASE("prepare: what cannot be done is said, and leaves no file", "[TR-06]")
              Catch::Contains("excludes"));
   CHECK(files_in(directory).empty());
   CHECK_THAT(prepare(directory, "--help").out, Catch::Contains("no escapes"));
+}
+
+namespace {
+
+/// A tokenizer that knows every byte, a few merges and two special tokens.
+void put_tokenizer(const TemporaryDirectory& directory) {
+  BpeTrainer trainer({.vocab_size = 300, .special_tokens = {"<end>", "<begin>"}});
+  trainer.add("the cat and the hat and the bat that sat on the mat");
+  Json json = trainer.train();
+  json["post_processor"] = parse_json(
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<begin>", "type_id": 0}},
+          {"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"<begin>": {"ids": [1]}}})",
+      "the test");
+  put_file(directory / "tokenizer.json", dump_json(json));
+}
+
+struct TokensOf {
+  std::vector<std::int32_t> ids;
+  std::vector<std::uint8_t> weights;
+};
+TokensOf tokens_of(const TemporaryDirectory& directory, const std::string& name) {
+  const TokenFile file(directory / name);
+  TokensOf tokens{std::vector<std::int32_t>(static_cast<std::size_t>(file.size())), {}};
+  file.read(0, tokens.ids);
+  for (Index i = 0; i < file.size(); ++i) tokens.weights.push_back(file.counts(i) ? 1 : 0);
+  return tokens;
+}
+
+}  // namespace
+
+TEST_CASE("prepare: a file is a document, in the tokens of a tokenizer") {
+  const TemporaryDirectory directory;
+  put_tokenizer(directory);
+  put_file(directory / "one.txt", "the cat\n");
+  put_file(directory / "two.txt", "a hat \xff");
+  const Tokenizer tokenizer = read_tokenizer(directory / "tokenizer.json");
+  CHECK(prepare(directory, "--tokenizer . one.txt two.txt --end-token '<end>' --out x.bin").status == 0);
+  std::vector<std::int32_t> expected = test::encode(tokenizer, "the cat\n");
+  CHECK(expected[0] == 1);
+  expected.push_back(0);
+  for (const std::int32_t id : test::encode(tokenizer, "a hat \xef\xbf\xbd")) expected.push_back(id);
+  expected.push_back(0);
+  CHECK(tokens_of(directory, "x.bin").ids == expected);
+  const TokenFile file(directory / "x.bin");
+  CHECK(file.vocabulary() == tokenizer.vocab_size());
+  file.expect(tokenizer.vocab_size(), sha256_file(directory / "tokenizer.json"));
+}
+
+TEST_CASE("prepare: a long text has the tokens that it has in one piece, for any number of threads") {
+  const TemporaryDirectory directory;
+  put_tokenizer(directory);
+  std::string text;
+  for (int i = 0; i < 40000; ++i)
+    text += i % 7 == 0 ? "  the  \n\n" : i % 3 == 0 ? "bat's 1234\n" : "the cat and\tthe mat that sat\n";
+  put_file(directory / "long.txt", text);
+  const Tokenizer tokenizer = read_tokenizer(directory / "tokenizer.json");
+  const std::vector<std::int32_t> expected = test::encode(tokenizer, text);
+  for (const std::string threads : {"1", "3"}) {
+    CHECK(prepare(directory, "--tokenizer . long.txt --force --out x.bin --threads " + threads).status == 0);
+    CHECK((tokens_of(directory, "x.bin").ids == expected));
+  }
+}
+
+TEST_CASE("prepare: lines of JSON, and the loss on responses alone") {
+  const TemporaryDirectory directory;
+  put_tokenizer(directory);
+  const Tokenizer tokenizer = read_tokenizer(directory / "tokenizer.json");
+  put_file(directory / "a.jsonl",
+           "{\"text\": \"the cat\"}\n\n{\"text\": \"\"}\n{\"text\": \"a\\nhat\", \"id\": 7}");
+  CHECK(prepare(directory, "--tokenizer . --jsonl a.jsonl --out a.bin").status == 0);
+  std::vector<std::int32_t> expected;
+  for (const std::string document : {"the cat", "", "a\nhat"})
+    for (const std::int32_t id : test::encode(tokenizer, document)) expected.push_back(id);
+  CHECK(tokens_of(directory, "a.bin").ids == expected);
+
+  put_file(directory / "b.jsonl", "{\"q\": \"the bat\", \"a\": \" sat\"}\n");
+  CHECK(
+      prepare(
+          directory,
+          "--tokenizer . --jsonl --prompt-field q --response-field a --end-token '<end>' b.jsonl --out b.bin")
+          .status == 0);
+  const TokensOf both = tokens_of(directory, "b.bin");
+  const std::size_t question = test::encode(tokenizer, "the bat").size();
+  const std::vector<std::int32_t> answer = test::encode(tokenizer, " sat", false);
+  REQUIRE(both.ids.size() == question + answer.size() + 1);
+  for (std::size_t i = 0; i < both.ids.size(); ++i) CHECK(both.weights[i] == (i < question ? 0 : 1));
+  CHECK(both.ids.back() == 0);
+
+  put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"txt\": \"y\"}\n");
+  const Result missing = prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin");
+  CHECK(missing.status == 1);
+  CHECK_THAT(missing.error, Catch::Contains("bad.jsonl, line 2: \"text\" is missing"));
+  put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"text\": \n");
+  CHECK_THAT(prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin").error,
+             Catch::Contains("bad.jsonl, line 2") && Catch::Contains("not JSON"));
+  CHECK_FALSE(std::filesystem::exists(directory / "c.bin"));
+}
+
+TEST_CASE("prepare: options of tokenizers that cannot be") {
+  const TemporaryDirectory directory;
+  put_tokenizer(directory);
+  put_file(directory / "one.txt", "x\n");
+  const auto error = [&](const std::string& arguments) {
+    const Result result = prepare(directory, arguments + " one.txt --out x.bin");
+    CHECK(result.status == 1);
+    return result.error;
+  };
+  CHECK_THAT(error(""), Catch::Contains("give one of --bytes and --tokenizer"));
+  CHECK_THAT(error("--bytes --tokenizer ."), Catch::Contains("give one of"));
+  CHECK_THAT(error("--bytes --jsonl"), Catch::Contains("need --tokenizer"));
+  CHECK_THAT(error("--tokenizer . --separator x"), Catch::Contains("--end-token"));
+  CHECK_THAT(error("--tokenizer . --end-token '<none>'"), Catch::Contains("has no token \"<none>\""));
+  CHECK_THAT(error("--tokenizer . --jsonl --prompt-field q"), Catch::Contains("--response-field"));
+  CHECK_THAT(error("--tokenizer none"), Catch::Contains("none"));
 }
