@@ -89,7 +89,8 @@ class Tree:
                     shutil.copy2(path, target)
                     os.utime(target)
         self.run(["cmake", "-S", self.root, "-B", self.root / "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                  "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG", "-DMIDUS_TESTS=ON", "-DMIDUS_TORCH_PYTHON="])
+                  "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG", "-DMIDUS_TESTS=ON", "-DMIDUS_TORCH_PYTHON=",
+                  "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"])
 
     def run(self, command, seconds=None):
         def limits():
