@@ -55,7 +55,8 @@ class Tests:
             folder, name = path.parent.name, path.name.removesuffix("_test.cpp")
             if folder not in ("examples", "io", "upscale", "core") and name not in ("tables", "llama_3_2_1b"):
                 self.includes[f"{folder}/{name}"] = includes_of(path)
-        tables = includes_of(ROOT / "test/model/tables_test.cpp")
+        # Its model comes from a header that the build makes.
+        tables = includes_of(ROOT / "test/model/tables_test.cpp") | includes_of(ROOT / "include/midus/midus.hpp")
         for table in ("hive", "dense", "pkm", "base_llama3"):
             self.includes[f"model/tables:{table}"] = tables
 
@@ -89,7 +90,8 @@ class Tree:
                     shutil.copy2(path, target)
                     os.utime(target)
         self.run(["cmake", "-S", self.root, "-B", self.root / "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                  "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG", "-DMIDUS_TESTS=ON", "-DMIDUS_TORCH_PYTHON="])
+                  "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG", "-DMIDUS_TESTS=ON", "-DMIDUS_TORCH_PYTHON=",
+                  "-DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON"])
 
     def run(self, command, seconds=None):
         def limits():
