@@ -1,0 +1,80 @@
+#include "midus/text/scoring.hpp"
+
+#include <numeric>
+
+#include "support/catch.hpp"
+#include "text/tokenizers.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+/// Inputs and targets of each window.
+std::vector<std::pair<Ids, Ids>> windows(Index count, Index most, Index context) {
+  Ids tokens(static_cast<std::size_t>(count));
+  std::iota(tokens.begin(), tokens.end(), 10);
+  std::vector<std::pair<Ids, Ids>> out;
+  for (const ScoringRequest& window : rolling_windows(tokens, 1, most, context))
+    out.push_back({Ids(window.ids.begin(), window.ids.end() - 1),
+                   Ids(window.ids.end() - window.scored, window.ids.end())});
+  return out;
+}
+
+using Windows = std::vector<std::pair<Ids, Ids>>;
+
+}  // namespace
+
+TEST_CASE("scoring: windows roll so that every token is predicted once", "[EV-02]") {
+  CHECK(windows(10, 4, 1) == Windows{{{1, 10, 11, 12}, {10, 11, 12, 13}},
+                                     {{13, 14, 15, 16}, {14, 15, 16, 17}},
+                                     {{15, 16, 17, 18}, {18, 19}}});
+  CHECK(windows(10, 4, 3) == Windows{{{1, 10, 11, 12}, {10, 11, 12, 13}},
+                                     {{11, 12, 13, 14}, {14, 15}},
+                                     {{13, 14, 15, 16}, {16, 17}},
+                                     {{15, 16, 17, 18}, {18, 19}}});
+  CHECK(windows(3, 4, 1) == Windows{{{1, 10, 11}, {10, 11, 12}}});
+  CHECK(windows(0, 4, 1).empty());
+  CHECK(windows(5, 1, 1).size() == 5);
+  CHECK_THROWS_WITH(rolling_windows(Ids{1}, 0, 4, 5), Catch::Contains("context"));
+}
+
+TEST_CASE("scoring: white space at the end of a context belongs to the continuation", "[EV-06]") {
+  const auto moved = [](const char* context, const char* continuation) {
+    return move_trailing_space(context, continuation);
+  };
+  using Pair = std::pair<std::string, std::string>;
+  CHECK(moved("Answer:", " yes") == Pair{"Answer:", " yes"});
+  CHECK(moved("Answer: ", "yes") == Pair{"Answer:", " yes"});
+  CHECK(moved("Answer:  ", "yes") == Pair{"Answer:", "  yes"});
+  CHECK(moved("Answer:\n", "yes") == Pair{"Answer:", "\nyes"});
+  CHECK(moved("Answer:\u3000\x1f", "yes") == Pair{"Answer:", "\u3000\x1fyes"});
+  CHECK(moved("  ", "yes") == Pair{"", "  yes"});
+  const std::vector<std::string> choices{"yes", "no"};
+  CHECK(choose(std::vector<double>{-3.3, -2.4}, choices).best == 1);
+  CHECK(choose(std::vector<double>{-3.3, -2.4}, choices).best_per_character == 0);
+}
+
+TEST_CASE("scoring: requests are cut on the left, and an empty context is the prefix token") {
+  const Tokenizer bytes = tokenizer_of(byte_vocabulary(), "[]", "",
+                                       R"(, "pre_tokenizer": {"type":"ByteLevel","add_prefix_space":false})");
+  TextEncoder encode(bytes);
+  const ScoringRequest whole = continuation_request(encode, "ab ", "cd", 7, 100);
+  CHECK(whole.ids == Ids{'a', 'b', ' ', 'c', 'd'});
+  CHECK(whole.scored == 3);
+  CHECK(continuation_request(encode, "ab ", "cd", 7, 3).ids == Ids{'b', ' ', 'c', 'd'});
+  CHECK(continuation_request(encode, "", "cd", 7, 100).ids == Ids{7, 'c', 'd'});
+  CHECK(continuation_request(encode, "", "cd", 7, 100).scored == 2);
+  CHECK_THROWS_WITH(continuation_request(encode, "a", "bcde", 7, 3), Catch::Contains("does not fit"));
+}
+
+TEST_CASE("scoring: words, characters, and errors of means are Python's") {
+  CHECK(words_in("a b  c") == 3);
+  CHECK(words_in(" a b\n") == 4);  // "", "a", "b", ""
+  CHECK(words_in("") == 1);
+  CHECK(characters_in("aé🦙") == 3);
+  const MeanWithError mean = mean_with_error(std::vector<double>{1, 0, 1, 1});
+  CHECK(mean.mean == 0.75);
+  CHECK(mean.error == Approx(0.25));
+  CHECK(mean_with_error(std::vector<double>{3}).error == 0);
+}
