@@ -6,7 +6,7 @@
 #     again when the file changes; what is wrong with it is an error of CMake.
 #
 #   midus_add_programs(NAME [FOLDER directory])
-#     Makes the target NAME_programs: pretrain, cpt, evaluate, sample, logits and slot_use for the model, which come
+#     Makes the target NAME_programs: pretrain, cpt, evaluate, sample, score, logits and slot_use for the model, which come
 #     to lie in FOLDER (default: NAME/ in the build directory). They are one executable with several names.
 include_guard(GLOBAL)
 
@@ -127,7 +127,7 @@ function(midus_add_programs name)
     target_link_libraries(${name}_programs PRIVATE midus_settings)
   endif()
   set_target_properties(${name}_programs PROPERTIES OUTPUT_NAME programs RUNTIME_OUTPUT_DIRECTORY "${folder}")
-  foreach(program pretrain cpt evaluate sample logits slot_use)
+  foreach(program pretrain cpt evaluate sample score logits slot_use)
     add_custom_command(TARGET ${name}_programs POST_BUILD VERBATIM
                        COMMAND ${CMAKE_COMMAND} -E create_hardlink programs ${program}
                        WORKING_DIRECTORY "${folder}")

@@ -29,6 +29,9 @@ namespace sample {
 namespace logits {
 #include "logits.cpp"
 }
+namespace score {
+#include "score.cpp"
+}
 namespace slot_use {
 #include "slot_use.cpp"
 }
@@ -39,10 +42,12 @@ int main(int argc, char** argv) {
   if (name == "cpt") return cpt::main(argc, argv);
   if (name == "evaluate") return evaluate::main(argc, argv);
   if (name == "sample") return sample::main(argc, argv);
+  if (name == "score") return score::main(argc, argv);
   if (name == "logits") return logits::main(argc, argv);
   if (name == "slot_use") return slot_use::main(argc, argv);
   std::fprintf(
-      stderr, "%s: call this by the name of a program: pretrain, cpt, evaluate, sample, logits or slot_use\n",
+      stderr,
+      "%s: call this by the name of a program: pretrain, cpt, evaluate, sample, score, logits or slot_use\n",
       name.c_str());
   return 1;
 }

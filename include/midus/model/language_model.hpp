@@ -186,10 +186,19 @@ class LanguageModel {
 
   /// Σ losses of a batch, without gradients.
   LossSum loss(const Batch& batch) {
+    const auto scope = device_->scope();
+    return {device_->sum(losses(batch)), counted_targets(batch.targets)};
+  }
+
+  /// The loss of every target of a batch, [B·T], 0 where it is ignored, in device memory that lives until the
+  /// enclosing scope ends.
+  Out<D, 1> losses(const Batch& batch) {
     check_batch(batch, Config::vocab_size);
+    const auto out = device_->allocate(midus::Shape{batch.ids.size()});
     const auto scope = device_->scope();
     const auto normed = hidden(batch.ids);
-    return head_loss(*device_, head(), normed, batch.targets.flat());
+    head_losses(*device_, head(), normed, batch.targets.flat(), out);
+    return out;
   }
 
   /// The logits of every position, [B·T,V], in device memory that lives until the enclosing scope ends.

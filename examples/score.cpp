@@ -1,0 +1,268 @@
+// Scores a model on texts and questions as lm-evaluation-harness does: word and byte perplexity of documents,
+// accuracy on multiple choice. Build it for the checkpoint's shape with `bash examples/build_for.sh
+// DIRECTORY`.
+//
+//     score CHECKPOINT_DIR --perplexity wikitext.jsonl
+//     score CHECKPOINT_DIR --multiple-choice arc.jsonl --length 2048
+//
+// A line of the first is {"text": ...}; of the second {"context": ..., "choices": [...], "answer": 0}. For
+// the harness's numbers a choice is scored behind a blank (--delimiter), and a text from the token that
+// begins a text on (bos_token_id of config.json, else eos_token_id).
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <optional>
+
+#include "common.hpp"
+#include "midus/tokenizer.hpp"
+#include "midus_model.hpp"
+
+namespace {
+
+using midus::fail, midus::Index;
+
+struct Options {
+  std::string directory, perplexity, multiple_choice, json, store = "f32", delimiter = " ";
+  std::string text_field = "text", context_field = "context", choices_field = "choices",
+              answer_field = "answer";
+  std::optional<Index> length, limit;
+  std::optional<std::int32_t> prefix;
+  Index batch = 16;
+  int threads = 0;
+};
+
+/// Calls f(object) for every line of a JSONL file that is not blank, the first `limit` of them.
+template <class F>
+void for_lines(const std::string& path, std::optional<Index> limit, F&& f) {
+  const midus::MappedFile file(path);
+  std::string_view rest(reinterpret_cast<const char*>(file.bytes().data()), file.size());
+  Index count = 0;
+  for (Index line = 1; !rest.empty() && (!limit || count < *limit); ++line) {
+    const std::string_view text = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(text.size() + 1, rest.size()));
+    if (text.find_first_not_of(" \t\r") == text.npos) continue;
+    const std::string name = path + ", line " + std::to_string(line);
+    f(midus::JsonObject(midus::parse_json(text, name), name));
+    ++count;
+  }
+  if (count == 0) fail(path, " has no line with an object");
+}
+
+/// The log-likelihoods of requests, a batch of about equally long ones at a time.
+template <class Model>
+std::vector<double> log_likelihoods(Model& model, const std::vector<midus::ScoringRequest>& requests,
+                                    Index rows) {
+  std::vector<std::size_t> order(requests.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::stable_sort(order, std::greater<>(), [&](std::size_t i) { return requests[i].ids.size(); });
+  std::vector<double> results(requests.size());
+  midus::ProgressLine line;
+  for (std::size_t begin = 0; begin < order.size(); begin += static_cast<std::size_t>(rows)) {
+    const std::size_t count = std::min(order.size() - begin, static_cast<std::size_t>(rows));
+    const std::size_t length = std::max<std::size_t>(requests[order[begin]].ids.size(), 2) - 1;
+    std::vector<std::int32_t> ids(count * length), targets(count * length, midus::ignored_target);
+    for (std::size_t row = 0; row < count; ++row) {
+      const midus::ScoringRequest& request = requests[order[begin + row]];
+      for (std::size_t t = 0; t + 1 < request.ids.size(); ++t) {
+        ids[row * length + t] = request.ids[t];
+        if (t + 1 + static_cast<std::size_t>(request.scored) >= request.ids.size())
+          targets[row * length + t] = request.ids[t + 1];
+      }
+    }
+    const midus::Shape<2> shape{{static_cast<Index>(count), static_cast<Index>(length)}};
+    const auto scope = model.device().scope();
+    const auto losses = model.losses({{ids.data(), shape}, {targets.data(), shape}});
+    for (std::size_t row = 0; row < count; ++row)
+      for (std::size_t t = 0; t < length; ++t)
+        results[order[begin + row]] -= static_cast<double>(losses(static_cast<Index>(row * length + t)));
+    if (line.due()) line.show(midus::text(100 * (begin + count) / order.size(), " %"));
+  }
+  line.end_line();
+  return results;
+}
+
+/// What both kinds of task need.
+template <class Model>
+struct Task {
+  const Options& options;
+  const midus::Tokenizer& tokenizer;
+  Model& model;
+  std::int32_t prefix;
+  Index length;
+};
+
+/// Σ log-likelihoods over words and bytes of documents.
+template <class Model>
+midus::Json perplexity(const Task<Model>& task) {
+  midus::TextEncoder encode(task.tokenizer);
+  std::vector<midus::ScoringRequest> requests;
+  std::vector<std::size_t> document;  // of each request
+  std::vector<double> words, bytes;
+  for_lines(task.options.perplexity, task.options.limit, [&](const midus::JsonObject& line) {
+    const std::string text = line.string(task.options.text_field);
+    for (midus::ScoringRequest& window :
+         midus::rolling_windows(encode(text, false), task.prefix, task.length)) {
+      requests.push_back(std::move(window));
+      document.push_back(words.size());
+    }
+    words.push_back(static_cast<double>(midus::words_in(text)));
+    bytes.push_back(static_cast<double>(text.size()));
+  });
+  const std::vector<double> scores = log_likelihoods(task.model, requests, task.options.batch);
+  std::vector<double> of_document(words.size());
+  for (std::size_t i = 0; i < scores.size(); ++i) of_document[document[i]] += scores[i];
+  const auto sum = [](const std::vector<double>& x) {
+    double total = 0;
+    for (const double value : x) total += value;
+    return total;
+  };
+  // The error of a ratio of sums, by the deviations of the documents from it.
+  const auto ratio = [&](const std::vector<double>& weights) {
+    const double mean = -sum(of_document) / sum(weights);
+    double squares = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      const double off = -of_document[i] - mean * weights[i];
+      squares += off * off;
+    }
+    const auto n = static_cast<double>(weights.size());
+    const double error = n > 1 ? std::sqrt(squares * n / (n - 1)) / sum(weights) : 0;
+    return midus::MeanWithError{mean, error};
+  };
+  const midus::MeanWithError by_word = ratio(words), by_byte = ratio(bytes);
+  midus::Json json;
+  json["file"] = task.options.perplexity;
+  json["documents"] = words.size();
+  json["word_perplexity"] = std::exp(by_word.mean);
+  json["word_perplexity_stderr"] = std::exp(by_word.mean) * by_word.error;
+  json["byte_perplexity"] = std::exp(by_byte.mean);
+  json["byte_perplexity_stderr"] = std::exp(by_byte.mean) * by_byte.error;
+  json["bits_per_byte"] = by_byte.mean / std::numbers::ln2;
+  json["bits_per_byte_stderr"] = by_byte.error / std::numbers::ln2;
+  return json;
+}
+
+/// Accuracy by log-likelihood, and by log-likelihood per character.
+template <class Model>
+midus::Json multiple_choice(const Task<Model>& task) {
+  const Options& options = task.options;
+  midus::TextEncoder encode(task.tokenizer);
+  std::vector<midus::ScoringRequest> requests;
+  std::vector<std::vector<std::string>> choices;
+  std::vector<std::size_t> answers;
+  for_lines(options.multiple_choice, options.limit, [&](const midus::JsonObject& line) {
+    const std::string context = line.string(options.context_field);
+    choices.push_back(line.strings(options.choices_field));
+    if (choices.back().empty()) line.refuse(options.choices_field, "at least one choice");
+    const auto last = static_cast<Index>(choices.back().size()) - 1;
+    answers.push_back(static_cast<std::size_t>(line.integer(options.answer_field, 0, last)));
+    for (const std::string& choice : choices.back())
+      requests.push_back(
+          midus::continuation_request(encode, context, options.delimiter + choice, task.prefix, task.length));
+  });
+  const std::vector<double> scores = log_likelihoods(task.model, requests, options.batch);
+  std::vector<double> right, right_per_character;
+  for (std::size_t question = 0, at = 0; question < choices.size(); at += choices[question++].size()) {
+    const auto chosen =
+        midus::choose(std::span(scores).subspan(at, choices[question].size()), choices[question]);
+    right.push_back(chosen.best == answers[question] ? 1 : 0);
+    right_per_character.push_back(chosen.best_per_character == answers[question] ? 1 : 0);
+  }
+  const midus::MeanWithError acc = midus::mean_with_error(right),
+                             norm = midus::mean_with_error(right_per_character);
+  midus::Json json;
+  json["file"] = options.multiple_choice;
+  json["questions"] = choices.size();
+  json["acc"] = acc.mean;
+  json["acc_stderr"] = acc.error;
+  json["acc_norm"] = norm.mean;
+  json["acc_norm_stderr"] = norm.error;
+  return json;
+}
+
+void print(const midus::Json& results) {
+  for (const auto& result : results) {
+    std::printf("%s, %lld %s\n", result["file"].get<std::string>().c_str(),
+                result.value("documents", result.value("questions", 0LL)),
+                result.contains("documents") ? "documents" : "questions");
+    for (const char* const name : {"word_perplexity", "byte_perplexity", "bits_per_byte", "acc", "acc_norm"})
+      if (result.contains(name))
+        std::printf("  %-16s %12.4f ± %.4f\n", name, result[name].get<double>(),
+                    result[std::string(name) + "_stderr"].get<double>());
+  }
+}
+
+int score(const Options& options) {
+  using Config = midus_model::Model;
+  if (options.batch < 1) fail("--batch must be at least 1, found ", options.batch);
+  const midus::LlamaConfig config = midus::read_llama_config(options.directory);
+  midus::check_shape<Config>(config, options.directory);
+  const Index length = options.length.value_or(config.max_position_embeddings);
+  if (length < 1 || length > config.max_position_embeddings)
+    fail("--length must be from 1 to the model's ", config.max_position_embeddings,
+         " positions (max_position_embeddings), found ", length);
+  const midus::Tokenizer tokenizer = midus::read_tokenizer(options.directory);
+  if (tokenizer.vocab_size() > Config::vocab_size)
+    fail(tokenizer.file, " has ids up to ", tokenizer.vocab_size() - 1, ", the model a vocabulary of ",
+         Config::vocab_size, ": they do not belong together");
+  std::int32_t prefix = options.prefix.value_or(-1);
+  if (!options.prefix) {
+    const std::vector<Index>& ids =
+        config.bos_token_ids.empty() ? config.eos_token_ids : config.bos_token_ids;
+    if (ids.empty())
+      fail(options.directory,
+           ": config.json has neither bos_token_id nor eos_token_id; say with --prefix which token "
+           "begins a text");
+    prefix = static_cast<std::int32_t>(ids[0]);
+  }
+  if (prefix < 0 || prefix >= Config::vocab_size)
+    fail("the token that begins a text is ", prefix, "; expected an id below ", Config::vocab_size);
+  std::printf("a text begins with the token %d\n", prefix);
+
+  midus::Cpu<float> device(options.threads);
+  auto model = load_model<Config>(options.directory, device, options.store == "bf16");
+  const Task<decltype(model)> task{options, tokenizer, model, prefix, length};
+  midus::Json results = midus::Json::array();
+  if (!options.perplexity.empty()) results.push_back(perplexity(task));
+  if (!options.multiple_choice.empty()) results.push_back(multiple_choice(task));
+  print(results);
+  if (!options.json.empty()) midus::write_file(options.json, midus::dump_json(results) + "\n");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Perplexity of texts, and accuracy on multiple choice, as lm-evaluation-harness has them.",
+               "score");
+  Options options;
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model, with its tokenizer.json")->required();
+  app.add_option("--perplexity", options.perplexity, "A JSONL file of documents");
+  app.add_option("--multiple-choice", options.multiple_choice, "A JSONL file of questions");
+  app.add_option("--text-field", options.text_field, "The member with a document's text")
+      ->capture_default_str();
+  app.add_option("--context-field", options.context_field, "The member with what comes before the choices")
+      ->capture_default_str();
+  app.add_option("--choices-field", options.choices_field, "The member with the list of choices")
+      ->capture_default_str();
+  app.add_option("--answer-field", options.answer_field, "The member with the right choice's number, from 0")
+      ->capture_default_str();
+  app.add_option("--delimiter", options.delimiter, "Stands between context and choice")
+      ->capture_default_str();
+  app.add_option("--prefix", options.prefix,
+                 "The id of the token that begins a text (default: bos_token_id, else eos_token_id)");
+  app.add_option("--length", options.length,
+                 "Tokens that the model reads at most (default: the positions that it knows)");
+  app.add_option("--limit", options.limit, "The first lines of each file only");
+  app.add_option("--batch", options.batch, "Requests at once: memory, and results to rounding")
+      ->capture_default_str();
+  app.add_option("--json", options.json, "Write the numbers to this file too");
+  app.add_option("--store", options.store, "Keep the weights as f32 or bf16; bf16 rounds them")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+  add_threads(app, options.threads);
+  return run_program(app, argc, argv, [&] {
+    if (options.perplexity.empty() && options.multiple_choice.empty())
+      fail("give --perplexity or --multiple-choice");
+    return score(options);
+  });
+}
