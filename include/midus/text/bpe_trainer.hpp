@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "midus/core/shape.hpp"
 #include "midus/io/json.hpp"
 #include "midus/text/bpe.hpp"
 #include "midus/text/byte_level.hpp"

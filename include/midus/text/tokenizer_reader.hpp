@@ -293,6 +293,8 @@ class TokenizerReader {
         fail(root_.file(), ": ", json.where("id"), " says ", token.id, " for ", in_quotes(token.content),
              ", \"model.vocab\" says ", known->second);
       put_token(token.id, token.content, json.where("id"));
+      if (token.normalized)  // `tokenizers` decodes it so
+        tokenizer_.tokens[static_cast<std::size_t>(token.id)] = tokenizer_.normalizer(token.content);
       std::vector<bool>& special = tokenizer_.special;
       special.resize(tokenizer_.tokens.size());
       if (token.special) special[static_cast<std::size_t>(token.id)] = true;
