@@ -222,7 +222,7 @@ class Tokens {
       for_parts(text, range, [&](std::string_view part) { all += part; });
       encoder.add(std::vector<mi::DocumentPart>{{encoder.keep(std::move(all))}});
     } else {
-      for_parts(text, range, progress,
+      for_parts(text, range,
                 [&](std::string_view part) { encoder.add(std::vector<mi::DocumentPart>{{part}}); });
     }
     encoder.flush();

@@ -93,7 +93,7 @@ int sample(const Options& options) {
   const midus::LlamaConfig config = midus::read_llama_config(options.directory);
   midus::check_shape<midus_model::Model>(config, options.directory);
   Text text(options.directory, vocabulary);
-  std::vector<std::int32_t> stop = config.eos_token_ids;
+  std::vector<Index> stop = config.eos_token_ids;
   for (const std::string& token : options.stop) stop.push_back(text.id_of(token));
   midus::Sampler draw(options.sampling, options.seed);
   const std::string given = prompt(options);

@@ -67,9 +67,10 @@ inline CodePointRanges ranges_of_pcre2(const std::string& one_class) {
       pcre2_match_data_create_from_pattern(code.get(), nullptr));
   CodePointRanges ranges;
   for (std::size_t at = 0; at < all.size();) {
-    if (pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at, PCRE2_NO_UTF_CHECK,
-                    data.get(), nullptr) < 1)
-      break;
+    const int result = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at,
+                                   PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+    if (result == PCRE2_ERROR_NOMATCH) break;
+    if (result < 0) fail(pcre2_message(result));
     const PCRE2_SIZE* const found = pcre2_get_ovector_pointer(data.get());
     std::size_t last = found[1] - 1;
     while ((static_cast<unsigned char>(all[last]) & 0xC0) == 0x80) --last;
@@ -300,7 +301,7 @@ class RegexMatcher {
       : regex_(regex),
         data_(pcre2_match_data_create_from_pattern(regex.code(), nullptr)),
         context_(pcre2_match_context_create(nullptr)),
-        stack_(pcre2_jit_stack_create(32 * 1024, 1024 * 1024, nullptr)) {
+        stack_(pcre2_jit_stack_create(32 * 1024, 64 * 1024 * 1024, nullptr)) {
     // No pattern of a real tokenizer comes near; a hostile one ends in an error instead of hours.
     pcre2_set_match_limit(context_.get(), 1'000'000);
     pcre2_set_depth_limit(context_.get(), 100'000);
