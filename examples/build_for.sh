@@ -10,8 +10,8 @@
 #   programs=$(bash examples/build_for.sh llama | tail -n 1)
 #   "$programs/evaluate" llama --data test=test.bin
 #
-# What is up to date is not built again. The compiler is CXX (default: c++); ccache and Ninja are used where
-# they are installed. Several calls may run at once.
+# What is up to date is not built again. The compiler is CXX (default: c++), the kind of build MIDUS_BUILD_TYPE
+# (Release, or Debug for assertions); ccache and Ninja are used where they are installed. Several calls may run at once.
 set -euo pipefail
 
 fail() {
@@ -48,7 +48,11 @@ compiler=${CXX:-c++}
 command -v "${compiler%% *}" >/dev/null || fail "there is no compiler $compiler: install g++, or set CXX"
 
 root=$repository/build/programs
+type=${MIDUS_BUILD_TYPE:-Release}
+case $type in Release | Debug) ;; *) fail "MIDUS_BUILD_TYPE must be Release or Debug, found $type" ;; esac
 compiler_key=$(printf '%s' "$compiler" | tr -c 'A-Za-z0-9+._-' '_')
+suffix=''
+if [ "$type" = Debug ]; then suffix=-debug compiler_key+=-debug; fi
 mkdir -p "$root/.build"
 
 lock() {  # lock NAME: waits for other calls that build the same thing
@@ -70,7 +74,7 @@ quietly() {  # its output only where it fails
     rm -f "$log"
 }
 
-options=(-DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=OFF -DMIDUS_EXAMPLES=ON -DMIDUS_INSTALL=OFF "-DCMAKE_CXX_COMPILER=${compiler%% *}")
+options=(-DCMAKE_BUILD_TYPE="$type" -DMIDUS_TESTS=OFF -DMIDUS_EXAMPLES=ON -DMIDUS_INSTALL=OFF "-DCMAKE_CXX_COMPILER=${compiler%% *}")
 case $compiler in *' '*) options+=("-DCMAKE_CXX_FLAGS=${compiler#* }") ;; esac
 if command -v ninja >/dev/null; then options+=(-G Ninja); else options+=(-G 'Unix Makefiles'); fi
 if command -v ccache >/dev/null; then options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
@@ -99,7 +103,7 @@ fi
 echo "building the programs for $shape" >&2
 cmake --build "$build" --target model_programs >&2 || fail "the build failed"
 
-folder=${into:-$root/$shape}
+folder=${into:-$root/$shape$suffix}
 mkdir -p "$folder"
 for program in pretrain cpt evaluate sample score logits slot_use; do
     # Another name first: a program that is running keeps its file.

@@ -150,6 +150,30 @@ TEST_CASE("expand_files: bases and results in shards") {
   CHECK(std::filesystem::exists(directory / "shards/model.safetensors.index.json"));
 }
 
+TEST_CASE("a model with Memory blocks carries its Python code, one without them does not") {
+  const TemporaryDirectory directory;
+  write_random_model(directory / "base", base);
+  put_file(directory / "base/notes.py", "print(1)");
+  const ModelOnDisk model(directory / "base");
+  AtomicDirectory deeper(directory / "deeper");
+  write_expanded(model, make_plan(model, {.positions = {1}, .num_keys = 8, .top_k = 2, .value_rank = 4}),
+                 deeper.path());
+  deeper.commit();
+  CHECK(file_bytes(directory / "deeper/modeling_midus.py") == modeling_midus_py);
+  CHECK(file_bytes(directory / "deeper/configuration_midus.py") == configuration_midus_py);
+  CHECK(file_bytes(directory / "deeper/notes.py") == "print(1)");
+  const Json config = read_json_file(directory / "deeper/config.json");
+  CHECK(config["auto_map"]["AutoModelForCausalLM"] == "modeling_midus.MidusForCausalLM");
+
+  put_file(directory / "deeper/modeling_midus.py", "another version's");
+  AtomicDirectory detached(directory / "detached");
+  write_detached(ModelOnDisk(directory / "deeper"), detached.path());
+  detached.commit();
+  CHECK_FALSE(std::filesystem::exists(directory / "detached/modeling_midus.py"));
+  CHECK(std::filesystem::exists(directory / "detached/notes.py"));
+  CHECK_FALSE(read_json_file(directory / "detached/config.json").contains("auto_map"));
+}
+
 TEST_CASE("check_target: what must not be replaced") {
   const TemporaryDirectory directory;
   write_random_model(directory / "models/base", base);

@@ -48,6 +48,9 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .configuration_midus import MidusConfig
 
+# What transformers calls the cache: `past_key_values`, from 5.24 on `cache`.
+CACHE = "cache" if "cache" in getattr(CausalLMOutputWithPast, "__dataclass_fields__", {}) else "past_key_values"
+
 
 def head_width(config):
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -312,12 +315,12 @@ class MidusForCausalLM(MidusPreTrainedModel, GenerationMixin):
         return self.model
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-                labels=None, use_cache=None, logits_to_keep=0, num_items_in_batch=None, return_dict=None, **kwargs):
+                labels=None, use_cache=None, logits_to_keep=0, num_items_in_batch=None, return_dict=None, cache=None, **kwargs):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give input_ids or inputs_embeds")
         x = self.model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
         use_cache = self.config.use_cache if use_cache is None else use_cache
-        cache = past_key_values
+        cache = past_key_values if cache is None else cache
         if cache is None and use_cache and not self.training:
             cache = DynamicCache()
         hidden = self.model(x, attention_mask, position_ids, cache)
@@ -329,7 +332,7 @@ class MidusForCausalLM(MidusPreTrainedModel, GenerationMixin):
             target = labels[:, 1:].reshape(-1).to(flat.device)
             total = F.cross_entropy(flat, target, ignore_index=-100, reduction="sum")
             loss = total / (num_items_in_batch if num_items_in_batch is not None else (target != -100).sum())
-        output = CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)
+        output = CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE: cache})
         return output if return_dict is not False else output.to_tuple()
 )python";
 

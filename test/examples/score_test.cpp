@@ -1,0 +1,97 @@
+// Runs the program `score` (examples/score.cpp) as a user does.
+#include <cmath>
+
+#include "examples/model_files.hpp"
+#include "examples/program.hpp"
+#include "support/catch.hpp"
+#include "text/tokenizers.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+/// The odd model with a tokenizer whose tokens are the bytes.
+struct Fixture {
+  Fixture() {
+    write_odd_model(directory / "model");
+    put_file(
+        directory / "model/tokenizer.json",
+        R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
+                 "model": {"vocab": )" +
+            byte_vocabulary() + R"(, "merges": []}})");
+  }
+  Json score(const std::string& arguments) const {
+    const ProgramResult result = run_in(directory, MIDUS_SCORE, "model --json score.json " + arguments);
+    INFO(result.error);
+    CHECK(result.status == 0);
+    return read_json_file(directory / "score.json");
+  }
+  std::string error(const std::string& arguments) const {
+    const ProgramResult result = run_in(directory, MIDUS_SCORE, "model " + arguments);
+    CHECK(result.status == 1);
+    return result.error;
+  }
+  const TemporaryDirectory directory;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture,
+                 "score: the perplexity of documents is that of their bytes, from the first one on") {
+  put_file(directory / "docs.jsonl", "{\"text\": \"In the beginning\"}\n{\"text\": \"x\\ny z\"}\n");
+  const Json both = score("--perplexity docs.jsonl --prefix 10")[0];
+  CHECK(both["documents"] == 2);
+  // The same by `evaluate`, which predicts all but a file's first token.
+  std::filesystem::remove(directory / "model/tokenizer.json");
+  double nats = 0;
+  for (const std::string text : {"\nIn the beginning", "\nx\ny z"}) {
+    write_bytes(directory / "text.bin", text);
+    const ProgramResult evaluated =
+        run_in(directory, std::filesystem::path(MIDUS_SCORE).parent_path() / "evaluate",
+               "model --data d=text.bin --length 64 --json evaluate.json");
+    REQUIRE(evaluated.status == 0);
+    const Json result = read_json_file(directory / "evaluate.json")["results"][0];
+    nats += result["loss"].get<double>() * result["tokens"].get<double>();
+  }
+  CHECK(both["bits_per_byte"].get<double>() == Approx(nats / (16 + 5) / std::log(2)).epsilon(1e-5));
+  CHECK(both["word_perplexity"].get<double>() == Approx(std::exp(nats / (3 + 3))).epsilon(1e-5));
+  CHECK(both["byte_perplexity"].get<double>() == Approx(std::exp(nats / 21)).epsilon(1e-5));
+  CHECK(both["bits_per_byte_stderr"].get<double>() > 0);
+}
+
+TEST_CASE_METHOD(Fixture, "score: windows of a long document, in any batch") {
+  std::string text;
+  for (int i = 0; i < 150; ++i) text += static_cast<char>('a' + i * i % 26);
+  put_file(directory / "docs.jsonl", "{\"text\": \"" + text + "\"}\n");
+  const double one = score("--perplexity docs.jsonl --prefix 10 --length 20 --batch 1")[0]["bits_per_byte"];
+  const double many = score("--perplexity docs.jsonl --prefix 10 --length 20 --batch 5")[0]["bits_per_byte"];
+  const double longer = score("--perplexity docs.jsonl --prefix 10")[0]["bits_per_byte"];
+  CHECK(one == Approx(many).epsilon(1e-6));
+  CHECK(longer != Approx(one).epsilon(1e-6));
+}
+
+TEST_CASE_METHOD(Fixture, "score: multiple choice") {
+  // A choice that is another one's beginning is more probable, whatever the model.
+  put_file(directory / "mc.jsonl", R"({"context": "a b", "choices": ["cd", "cdefg"], "answer": 0})"
+                                   "\n"
+                                   R"({"context": "", "choices": ["x", "xyz"], "answer": 1})"
+                                   "\n");
+  const Json result = score("--multiple-choice mc.jsonl --prefix 10")[0];
+  CHECK(result["questions"] == 2);
+  CHECK(result["acc"] == 0.5);
+  CHECK(result["acc_stderr"].get<double>() == Approx(0.5));
+  CHECK(score("--multiple-choice mc.jsonl --prefix 10 --limit 1")[0]["acc"] == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "score: what cannot be scored is said") {
+  put_file(directory / "docs.jsonl", "{\"text\": \"a\"}\n{\"txt\": 1}\n");
+  put_file(directory / "mc.jsonl", R"({"context": "a", "choices": ["b"], "answer": 1})");
+  CHECK(contains(error("--prefix 0"), "give --perplexity or --multiple-choice"));
+  CHECK(contains(error("--perplexity docs.jsonl"), "neither bos_token_id nor eos_token_id"));
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 256"), "expected an id below 256"));
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "docs.jsonl, line 2: \"text\" is missing"));
+  CHECK(contains(error("--multiple-choice mc.jsonl --prefix 1"), "an integer from 0 to 0, found 1"));
+  CHECK(contains(error("--perplexity none --prefix 1"), "none"));
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1 --length 65"), "max_position_embeddings"));
+}
