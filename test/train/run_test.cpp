@@ -171,3 +171,8 @@ TEST_CASE("a checkpoint is a model directory, and what a crash left behind is no
   Cpu<double> device(1);
   load<Config>(directory / "run" / "step-00000012", device);
 }
+
+TEST_CASE("the machine's peak is at least what a step reached") {
+  CHECK(raised_peak(100, 1.25, 90) == 125);
+  CHECK(raised_peak(100, 1.25, 150) == 150);
+}

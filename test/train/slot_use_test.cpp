@@ -37,8 +37,9 @@ TEST_CASE("the use of slots has its known values at the ends") {
   for (Index slot = 0; slot < 8; ++slot) all.add(slot, 0.125);
   CHECK(all.used_share() == 1);
   CHECK(all.kl_to_uniform() == Approx(0).margin(1e-15));
-  two.add(1, 3);
+  two.add(1, 1);
   two.add(7, 1);
+  two.add(1, 2);
   CHECK(two.used_share() == 0.25);
   CHECK(two.kl_to_uniform() == Approx(0.75 * std::log(6.0) + 0.25 * std::log(2.0)));
 }

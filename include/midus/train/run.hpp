@@ -33,6 +33,12 @@ struct RunOptions {
   std::string resume_command{};  ///< what to say when interrupted
 };
 
+/// The machine's peak after a step that reached `share` > 1 of it: the processor was busy with something else
+/// when `peak` was measured. At least what the step reached, or what is measured now.
+inline double raised_peak(double peak, double share, double measured) {
+  return std::max(measured, share * peak);
+}
+
 /// Runs a trainer to its end, or to Ctrl-C; goes on from `checkpoint` where one is given (the trainer's model
 /// must have been loaded from it). Returns 0, or 128 + the signal that stopped the run.
 template <class Model>
@@ -109,9 +115,8 @@ class Run {
  private:
   bool due(Index every) const { return every > 0 && trainer_.state().step % every == 0; }
 
-  /// The processor was busy with something else when its peak was measured.
   void measure_peak_again(double share) {
-    trainer_.set_peak(std::max(measure_peak(trainer_.model().device()), share * trainer_.peak()));
+    trainer_.set_peak(raised_peak(trainer_.peak(), share, measure_peak(trainer_.model().device())));
   }
 
   void evaluate_all(StepProgress& progress, LineLog& log) {
