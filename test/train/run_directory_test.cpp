@@ -18,5 +18,6 @@ TEST_CASE("RunLock: one at a time, and none is left behind") {
              Catch::Contains("another process trains into this directory"));
   lock.reset();
   CHECK(message_of([&] { RunLock second(directory.path()); }) == "nothing was thrown");
-  CHECK_THAT(message_of([&] { RunLock none(directory / "none"); }), Catch::Contains("cannot open the directory"));
+  CHECK_THAT(message_of([&] { RunLock none(directory / "none"); }),
+             Catch::Contains("cannot open the directory"));
 }
