@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares midus' tokenizers with the `tokenizers` library, text by text.
 
-    python test/tokenizers/check.py ENCODE_JSON [--texts N] [--seed S] [--time]
+    python test/tokenizers/check.py ENCODE_JSON [--texts N] [--seed S] [--kinds KIND...] [--time]
 
 Makes tokenizer.json files of each kind (trained here by `tokenizers` itself on this repository's text: GPT-2's and
 Llama-3's expressions, SmolLM's sequence with Digits, Llama-2's with byte fallback, Metaspace, added tokens with every
@@ -98,28 +98,29 @@ def with_added(tokenizer):
 
 
 def kinds():
+    """Names, and what makes the tokenizer."""
     split = lambda pattern: pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(pattern), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    yield "gpt2", byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
-    yield "gpt2 with a blank before", byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True))
-    yield "llama3", byte_level(split(LLAMA3), bos=True, ignore_merges=True)
-    yield "gpt4o", byte_level(split(GPT4O))
-    yield "smollm", byte_level(pre_tokenizers.Sequence([
+    yield "gpt2", lambda: byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
+    yield "gpt2 with a blank before", lambda: byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True))
+    yield "llama3", lambda: byte_level(split(LLAMA3), bos=True, ignore_merges=True)
+    yield "gpt4o", lambda: byte_level(split(GPT4O))
+    yield "smollm", lambda: byte_level(pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]))
-    yield "digits in runs", byte_level(pre_tokenizers.Sequence([
+    yield "digits in runs", lambda: byte_level(pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)]))
     for behavior in ("removed", "merged_with_previous", "merged_with_next", "contiguous"):
-        yield f"split, {behavior}", byte_level(pre_tokenizers.Sequence([
+        yield f"split, {behavior}", lambda behavior=behavior: byte_level(pre_tokenizers.Sequence([
             pre_tokenizers.Split(Regex(r"\s|-"), behavior), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]))
-    yield "split, inverted", byte_level(pre_tokenizers.Sequence([
+    yield "split, inverted", lambda: byte_level(pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(r"\p{L}+"), "removed", invert=True),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]))
-    yield "llama2", llama2()
-    yield "metaspace, always", metaspace("always", True)
-    yield "metaspace, first", metaspace("first", False)
-    yield "metaspace, never", metaspace("never", True)
-    yield "added tokens", with_added(byte_level(split(LLAMA3), bos=True))
-    yield "added tokens, llama2", with_added(llama2())
+    yield "llama2", llama2
+    yield "metaspace, always", lambda: metaspace("always", True)
+    yield "metaspace, first", lambda: metaspace("first", False)
+    yield "metaspace, never", lambda: metaspace("never", True)
+    yield "added tokens", lambda: with_added(byte_level(split(LLAMA3), bos=True))
+    yield "added tokens, llama2", lambda: with_added(llama2())
 
 
 SCRIPTS = [(0x20, 0x7E), (0x20, 0x7E), (0x20, 0x7E), (0xA0, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x5FF), (0x600, 0x6FF),
@@ -185,20 +186,24 @@ def main():
     parser.add_argument("program", metavar="ENCODE_JSON")
     parser.add_argument("--texts", type=int, default=1000, help="texts for each kind of tokenizer (default 1000)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", help="only these kinds, such as llama3 (default: all)")
     parser.add_argument("--time", action="store_true", help="compare the speed too")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     every = [chr(c) for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
     with tempfile.TemporaryDirectory() as folder:
-        for name, tokenizer in kinds():
+        for name, make in kinds():
+            if options.kinds and name not in options.kinds:
+                continue
+            tokenizer = make()
             texts = [random_text(chance) for _ in range(options.texts)]
             if name in ("gpt2", "llama3", "gpt4o", "smollm"):  # every code point, between letters
                 texts += ["a".join(every[i:i + 500]) for i in range(0, len(every), 500)]
             compare(options.program, name, tokenizer, texts, folder)
         if options.time:
-            for name, tokenizer in kinds():
+            for name, make in kinds():
                 if name in ("gpt2", "llama3", "smollm"):
-                    compare_speed(options.program, name, tokenizer, folder)
+                    compare_speed(options.program, name, make(), folder)
     return 0
 
 
