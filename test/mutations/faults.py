@@ -63,7 +63,8 @@ def faults_of(root, file):
 
 
 def draw(root, seed):
-    """An endless order of faults: the kinds take turns, within a kind every file has the same chance."""
+    """An order of all faults: the kinds take turns, within a kind every file has the same chance. A change of one file
+    leaves the order of the others' faults as it was."""
     root = Path(root)
     files = sorted(path.relative_to(root) for folder in FOLDERS for path in (root / "include/midus" / folder).glob("*.hpp"))
     by_kind = {kind: {} for kind in KINDS}
@@ -72,9 +73,9 @@ def draw(root, seed):
             if faults:
                 by_kind[kind][str(file)] = faults
     chance = random.Random(seed)
-    for faults in by_kind.values():
-        for each in faults.values():
-            chance.shuffle(each)
+    for kind, faults in by_kind.items():
+        for file, each in faults.items():
+            random.Random(f"{seed} {kind} {file}").shuffle(each)
     while any(by_kind.values()):
         for kind in KINDS:
             if by_kind[kind]:
