@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes what reads files from outside, with clang's libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer.
 #
-#   bash test/fuzz/run.sh [--seconds N | --runs N] [safetensors|index|config]...      (default: 60 seconds each, all)
+#   bash test/fuzz/run.sh [--seconds N | --runs N] [safetensors|index|config|tokenizer]...      (default: 60 seconds each, all)
 #
 # Starts from test/fuzz/seeds/; what it learns stays in build/fuzz/. An input that breaks a promise is printed by name.
 set -euo pipefail
@@ -15,13 +15,13 @@ while [ $# -gt 0 ]; do
     *) break ;;
   esac
 done
-[ $# -gt 0 ] || set -- safetensors index config
+[ $# -gt 0 ] || set -- safetensors index config tokenizer
 
 build=build/fuzz
 mkdir -p "$build"
 for name in "$@"; do
   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itest -Itest/fuzz \
-    "test/fuzz/${name}_fuzz.cpp" -o "$build/$name"
+    "test/fuzz/${name}_fuzz.cpp" -lpcre2-8 -o "$build/$name"
   mkdir -p "$build/corpus/$name"
   echo "== $name"
   "$build/$name" -max_len=4096 -rss_limit_mb=512 -malloc_limit_mb=256 -timeout=10 -print_final_stats=1 -verbosity=0 \

@@ -75,6 +75,26 @@ TEST_CASE("tokenizer_reader: what does not fit together is refused") {
       Contains("ids"));
 }
 
+TEST_CASE("tokenizer_reader: a hostile file cannot ask for all memory, or all of the stack") {
+  const auto sequence = [](const std::string& kind, const std::string& list, const std::string& step,
+                           int count) {
+    std::string steps = step;
+    for (int i = 1; i < count; ++i) steps += "," + step;
+    return ", \"" + kind + "\": {\"type\": \"Sequence\", \"" + list + "\": [" + steps + "]}";
+  };
+  const std::string doubling = R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})";
+  const Tokenizer grows =
+      tokenizer_of(R"({"a":0})", "[]", "", sequence("normalizer", "normalizers", doubling, 60));
+  CHECK_THAT(message_of([&] { encode(grows, "a"); }), Contains("more than 64 times as many"));
+  const Tokenizer decodes =
+      tokenizer_of(R"({"a":0})", "[]", "", sequence("decoder", "decoders", doubling, 60));
+  CHECK_THAT(message_of([&] { decodes.decode(Ids{0}); }), Contains("more than 64 times as many"));
+  CHECK_THAT(refusal("", sequence("pre_tokenizer", "pretokenizers", R"({"type":"Digits"})", 65)),
+             Contains("65 steps, more than 64"));
+  CHECK_THAT(refusal("", R"(, "pre_tokenizer": {"type":"Metaspace","replacement":"  "})"),
+             Contains("one character, not a blank"));
+}
+
 TEST_CASE("tokenizer_reader: a warning for what is passed over") {
   const Tokenizer tokenizer =
       tokenizer_of(R"({"a":0})", "[]", "", R"(, "truncation": {"max_length": 5}, "padding": null)");

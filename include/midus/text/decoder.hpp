@@ -37,6 +37,8 @@ using DecoderStep =
 /// The steps of tokenizer.json's decoder. Without steps the tokens are joined with blanks, as `tokenizers`
 /// does.
 class Decoder {
+  using Tokens = std::vector<std::string>;
+
  public:
   std::vector<DecoderStep> steps;
 
@@ -46,8 +48,16 @@ class Decoder {
       for (std::size_t i = 0; i < tokens.size(); ++i) out += (i > 0 ? " " : "") + tokens[i];
       return out;
     }
-    for (const DecoderStep& step : steps)
+    const auto size = [](const Tokens& all) {
+      std::size_t bytes = 0;
+      for (const std::string& token : all) bytes += token.size();
+      return bytes;
+    };
+    const std::size_t before = size(tokens);
+    for (const DecoderStep& step : steps) {
       tokens = std::visit([&](const auto& each) { return apply(each, std::move(tokens)); }, step);
+      check_growth(before, size(tokens));
+    }
     std::string out;
     for (const std::string& token : tokens) out += token;
     return out;
@@ -73,8 +83,6 @@ class Decoder {
   }
 
  private:
-  using Tokens = std::vector<std::string>;
-
   static Tokens apply(const ByteLevelDecode&, Tokens tokens) {
     std::string bytes;
     for (const std::string& token : tokens) bytes += byte_level_bytes(token);

@@ -11,6 +11,13 @@
 
 namespace midus {
 
+/// Throws `Error` where replacing has made far more of a text than any real tokenizer does: a hostile file
+/// could ask for all memory.
+inline void check_growth(std::size_t before, std::size_t after) {
+  if (after > (std::size_t{1} << 16) + 64 * before)
+    fail("the tokenizer makes ", after, " bytes of ", before, ": more than 64 times as many");
+}
+
 /// Every `from` becomes `to`.
 struct ReplaceText {
   std::string from, to;
@@ -59,8 +66,10 @@ struct Normalizer {
 
   std::string operator()(std::string_view text) const {
     std::string out(text);
-    for (const NormalizerStep& step : steps)
+    for (const NormalizerStep& step : steps) {
       out = std::visit([&](const auto& each) { return each(out); }, step);
+      check_growth(text.size(), out.size());
+    }
     return out;
   }
 };

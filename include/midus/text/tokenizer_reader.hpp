@@ -32,6 +32,9 @@ class TokenizerReader {
     model(root_.object("model"));
     if (root_.has("normalizer")) normalizer(root_.object("normalizer"));
     if (root_.has("decoder")) decoder(root_.object("decoder"));
+    for (const std::size_t steps : {tokenizer_.pre_tokenizer.size(), tokenizer_.normalizer.steps.size(),
+                                    tokenizer_.decoder.steps.size()})
+      if (steps > 64) fail(root_.file(), ": a sequence has ", steps, " steps, more than 64");
     added_tokens();
     if (root_.has("post_processor")) post_processor(root_.object("post_processor"));
     return std::move(tokenizer_);
@@ -234,7 +237,8 @@ class TokenizerReader {
     if (scheme != "always" && scheme != "never" && scheme != "first")
       json.refuse("prepend_scheme", "always, never or first");
     const std::string replacement = json.string("replacement", "\xe2\x96\x81");
-    if (replacement.empty()) json.refuse("replacement", "a character");
+    if (replacement.empty() || first_character(replacement).bytes != replacement.size() || replacement == " ")
+      json.refuse("replacement", "one character, not a blank");
     return {replacement, scheme == "always"  ? MetaspaceStep::Prepend::always
                          : scheme == "never" ? MetaspaceStep::Prepend::never
                                              : MetaspaceStep::Prepend::first};
