@@ -42,7 +42,7 @@ rm -f "$build/ctest.log"
 trap summary EXIT
 
 packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev libpcre2-dev catch2 python3 python3-venv git pkg-config)
-if [ "$all" = yes ]; then packages+=(clang clang-format doxygen libclang-rt-14-dev make strace); fi
+if [ "$all" = yes ]; then packages+=(clang clang-format doxygen libc++-dev libc++abi-dev libclang-rt-14-dev libopenblas-dev make strace); fi
 part "install packages" bash scripts/install_packages.sh "${packages[@]}"
 if [ "$torch" = yes ]; then
   part "install PyTorch" sh test/torch/install.sh

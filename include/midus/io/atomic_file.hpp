@@ -73,7 +73,9 @@ class AtomicFile {
 
   /// Appends.
   void write(std::span<const std::byte> bytes) { write_at(end_, bytes); }
-  void write(std::string_view characters) { write(std::as_bytes(std::span(characters))); }
+  void write(std::string_view characters) {
+    write(std::as_bytes(std::span(characters.data(), characters.size())));
+  }
 
   /// Writes at an offset in bytes; what lies between the old end and it reads as zero.
   void write_at(std::uint64_t offset, std::span<const std::byte> bytes) {

@@ -32,7 +32,7 @@ class Sha256 {
       if (filled_ == block_.size()) mix();
     }
   }
-  void update(std::string_view text) { update(std::as_bytes(std::span(text))); }
+  void update(std::string_view text) { update(std::as_bytes(std::span(text.data(), text.size()))); }
 
   /// The hash of all bytes so far. Ends the hash: there is no `update` after it.
   Sha256Digest digest() {

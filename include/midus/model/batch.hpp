@@ -25,8 +25,8 @@ struct LossSum {
 
 /// How many targets of a batch count.
 inline Index counted_targets(const View<const std::int32_t, 2>& targets) {
-  return std::ranges::count_if(targets.data(), targets.data() + targets.size(),
-                               [](std::int32_t target) { return target != ignored_target; });
+  return std::count_if(targets.data(), targets.data() + targets.size(),
+                       [](std::int32_t target) { return target != ignored_target; });
 }
 
 /// Throws where ids [B,T] are empty, or one is not of the vocabulary; says which.

@@ -109,8 +109,8 @@ class LanguageModel {
              "model.layers.0.mlp.up_proj.weight or *.memory.*");
     }
     const auto chosen = [&](std::string_view name) {
-      return std::ranges::any_of(patterns,
-                                 [&](const std::string& pattern) { return matches(pattern, name); });
+      return std::any_of(patterns.begin(), patterns.end(),
+                         [&](const std::string& pattern) { return matches(pattern, name); });
     };
     store_.train([this](auto&& f) { this->visit(f); }, chosen);
     find_lowest();

@@ -39,9 +39,10 @@ struct Tokenizer {
 
   /// The id of a token as tokenizer.json spells it, such as "<|end_of_text|>".
   std::optional<std::int32_t> id_of(std::string_view token) const {
-    const auto added = std::ranges::find(added_tokens, token, &AddedToken::content);
+    const auto added = std::find_if(added_tokens.begin(), added_tokens.end(),
+                                    [&](const AddedToken& each) { return each.content == token; });
     if (added != added_tokens.end()) return added->id;
-    const auto found = std::ranges::find(tokens, std::optional<std::string>(token));
+    const auto found = std::find(tokens.begin(), tokens.end(), token);
     if (found == tokens.end()) return std::nullopt;
     return static_cast<std::int32_t>(found - tokens.begin());
   }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,7 +33,7 @@ inline std::vector<std::pair<Index, std::filesystem::path>> training_checkpoints
     if (std::filesystem::exists(entry.path() / "trainer.json", error))
       found.emplace_back(std::stoll(name.substr(5)), entry.path());
   }
-  std::ranges::sort(found);
+  std::sort(found.begin(), found.end());
   return found;
 }
 
@@ -50,7 +51,8 @@ inline constexpr std::array run_files{"log.jsonl", "log.csv", "evaluations.jsonl
 /// Whether a directory holds a run, or a part of one.
 inline bool holds_run(const std::filesystem::path& directory) {
   std::error_code error;
-  return newest_checkpoint(directory) || std::ranges::any_of(detail::run_files, [&](const char* name) {
+  return newest_checkpoint(directory) ||
+         std::any_of(std::begin(detail::run_files), std::end(detail::run_files), [&](const char* name) {
            return std::filesystem::exists(std::filesystem::symlink_status(directory / name, error));
          });
 }

@@ -28,7 +28,7 @@ class HeadSlotUse {
 
   /// The share of slots that were retrieved at least once.
   double used_share() const {
-    const auto used = std::ranges::count_if(reads_, [](Index reads) { return reads > 0; });
+    const auto used = std::count_if(reads_.begin(), reads_.end(), [](Index reads) { return reads > 0; });
     return static_cast<double>(used) / static_cast<double>(reads_.size());
   }
 
