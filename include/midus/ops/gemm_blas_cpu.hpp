@@ -24,6 +24,14 @@ void for_blas_tiles(Cpu<S>& device, Index rows, Index cols, F&& f) {
   });
 }
 
+/// C = A·B or += A·B as blas_multiply has it; a sum of nothing, which libraries read differently, is 0.
+template <class S>
+void multiply_tile_by_blas(Index m, Index n, Index depth, const BlasFactor<S>& a, const BlasFactor<S>& b,
+                           S* c, Index ldc, bool add) {
+  if (depth > 0) return blas_multiply<S>(m, n, depth, a, b, c, ldc, add);
+  for (Index i = 0; i < m && !add; ++i) std::fill_n(c + i * ldc, n, S(0));
+}
+
 template <class S>
 void gemm_by_blas(Cpu<S>& device, const Gemm<S>& op) {
   const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
@@ -36,7 +44,7 @@ void gemm_by_blas(Cpu<S>& device, const Gemm<S>& op) {
       }
     S* const wide = op.w.is_bfloat16() ? take<S>(scratch, cols * K) : nullptr;
     const S* const w = op.w.widen(n * K, cols * K, wide);
-    blas_multiply<S>(rows, cols, K, {op.x.data() + r * K, K}, {w, K, true}, y, N, !op.plus.empty());
+    multiply_tile_by_blas<S>(rows, cols, K, {op.x.data() + r * K, K}, {w, K, true}, y, N, !op.plus.empty());
   });
 }
 
@@ -51,7 +59,8 @@ void gemm_by_blas(Cpu<S>& device, const GemmBackwardInput<S>& op) {
       for (Index i = 0; wide != nullptr && i < depth; ++i) op.w.widen((n + i) * K + k, cols, wide + i * cols);
       const BlasFactor<S> w =
           wide ? BlasFactor<S>{wide, cols} : BlasFactor<S>{op.w.full().data() + n * K + k, K};
-      blas_multiply<S>(rows, cols, depth, {op.dy.data() + r * N + n, N}, w, dx, K, op.accumulate || n > 0);
+      multiply_tile_by_blas<S>(rows, cols, depth, {op.dy.data() + r * N + n, N}, w, dx, K,
+                               op.accumulate || n > 0);
     }
   });
 }
@@ -61,8 +70,8 @@ void gemm_by_blas(Cpu<S>& device, const GemmBackwardWeight<S>& op) {
   const Index R = op.dy.extent(0), N = op.dw.extent(0), K = op.dw.extent(1);
   if (R == 0) return;
   for_blas_tiles(device, N, K, [&](Index n, Index rows, Index k, Index cols, Arena&) {
-    blas_multiply<S>(rows, cols, R, {op.dy.data() + n, N, true}, {op.x.data() + k, K},
-                     op.dw.data() + n * K + k, K, true);
+    multiply_tile_by_blas<S>(rows, cols, R, {op.dy.data() + n, N, true}, {op.x.data() + k, K},
+                             op.dw.data() + n * K + k, K, true);
   });
 }
 
