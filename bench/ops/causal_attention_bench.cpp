@@ -82,6 +82,24 @@ void time_form(benchmark::State& state) {
   report_flops<S>(state, (backward ? 5 : 2) * problem.flops(), threads);
 }
 
+/// The plain loops of the reference, on one thread.
+template <bool backward>
+void beside_reference(benchmark::State& state) {
+  Problem ours(1, 128, 4, 4, 32, 0), plain = ours;
+  Cpu<S> device(1);
+  Reference<S> reference;
+  run(device, ours.forward());
+  run(reference, plain.forward());
+  if constexpr (backward)
+    time_beside(
+        state, 1, [&] { run(device, ours.backward()); }, [&] { run(reference, plain.backward()); });
+  else
+    time_beside(
+        state, 1, [&] { run(device, ours.forward()); }, [&] { run(reference, plain.forward()); });
+}
+BENCHMARK_TEMPLATE(beside_reference, false)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK_TEMPLATE(beside_reference, true)->UseManualTime()->Unit(benchmark::kMicrosecond);
+
 template <int threads, bool backward>
 void shapes(benchmark::internal::Benchmark* b) {
   time_as(b->ArgNames({"B", "T", "H", "KV", "D", "past", "threads"}), threads);

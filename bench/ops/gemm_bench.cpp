@@ -58,6 +58,36 @@ void time_form(benchmark::State& state) {
   report_flops<S>(state, 2.0 * static_cast<double>(problem.R * problem.K * problem.N), threads);
 }
 
+/// The same product by Eigen, on one thread.
+template <Form form>
+void beside_eigen(benchmark::State& state) {
+  using Matrix = Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
+  Problem<float> problem(state.range(0), state.range(1), state.range(2)), other = problem;
+  const Matrix x(other.x.data(), other.R, other.K), w(other.w.data(), other.N, other.K);
+  const Matrix dy(other.dy.data(), other.R, other.N);
+  Matrix y(other.y.data(), other.R, other.N), dx(other.dx.data(), other.R, other.K),
+      dw(other.dw.data(), other.N, other.K);
+  Cpu<float> device(1);
+  if constexpr (form == forward)
+    time_beside(
+        state, 1, [&] { run(device, problem.forward()); }, [&] { y.noalias() = x * w.transpose(); });
+  if constexpr (form == input)
+    time_beside(
+        state, 1, [&] { run(device, problem.input()); }, [&] { dx.noalias() = dy * w; });
+  if constexpr (form == weight)
+    time_beside(
+        state, 1, [&] { run(device, problem.weight()); }, [&] { dw.noalias() += dy.transpose() * x; });
+}
+#define MIDUS_BENCH(form)                \
+  BENCHMARK_TEMPLATE(beside_eigen, form) \
+      ->ArgNames({"R", "K", "N"})        \
+      ->Args({2048, 128, 352})           \
+      ->UseManualTime()                  \
+      ->Unit(benchmark::kMicrosecond)
+MIDUS_BENCH(forward);
+MIDUS_BENCH(input);
+MIDUS_BENCH(weight);
+
 template <int threads>
 void shapes(benchmark::internal::Benchmark* b) {
   time_as(b->ArgNames({"R", "K", "N", "threads"}), threads);

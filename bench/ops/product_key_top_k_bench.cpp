@@ -45,7 +45,7 @@ struct Scores {
   }
 };
 
-void selection(benchmark::State& state) {
+void selection_beside_partial_sort(benchmark::State& state) {
   Scores scores(1024, state.range(0), state.range(1));
   scores.verify();
   const auto all = [&](auto&& choose) {
@@ -59,7 +59,7 @@ void selection(benchmark::State& state) {
   state.counters["ns/row"] = Counter(1e-9 * static_cast<double>(state.iterations() * scores.rows),
                                      Counter::kIsRate | Counter::kInvert);
 }
-BENCHMARK(selection)
+BENCHMARK(selection_beside_partial_sort)
     ->ArgNames({"n", "k"})
     ->ArgsProduct({{64, 128, 256, 512}, {8, 16, 32}})
     ->UseManualTime()

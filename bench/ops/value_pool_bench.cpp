@@ -85,7 +85,28 @@ void time_form(benchmark::State& state) {
   const double bytes = static_cast<double>(problem.K * problem.W) * (what == What::forward_bf16 ? 2 : 4);
   state.counters["ns/read"] = Counter(1e-9 * reads, Counter::kIsRate | Counter::kInvert);
   state.counters["GB/s"] = Counter(1e-9 * bytes * reads, Counter::kIsRate);
+  if (what == What::forward) {
+    const int threads = static_cast<int>(state.range(5));
+    state.counters["%gather"] =
+        Counter(100e-9 * bytes * reads / gather_gigabytes(threads, problem.N, problem.W), Counter::kIsRate);
+  }
 }
+
+/// The plain loops of the reference, on one thread.
+template <bool backward>
+void beside_reference(benchmark::State& state) {
+  Problem ours(2048, 4, 8, 64 * 64, 32), plain = ours;
+  Cpu<S> device(1);
+  Reference<S> reference;
+  if constexpr (backward)
+    time_beside(
+        state, 1, [&] { run(device, ours.backward()); }, [&] { run(reference, plain.backward()); });
+  else
+    time_beside(
+        state, 1, [&] { run(device, ours.forward()); }, [&] { run(reference, plain.forward()); });
+}
+BENCHMARK_TEMPLATE(beside_reference, false)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK_TEMPLATE(beside_reference, true)->UseManualTime()->Unit(benchmark::kMicrosecond);
 
 /// The quickstart's sizes, and those of a Llama-3.2-1B with n = 128, 256 and r = 128.
 template <int threads>
