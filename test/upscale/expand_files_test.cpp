@@ -34,7 +34,7 @@ void check_against_plan(const Plan& plan, const std::filesystem::path& base_mode
   Index elements = 0;
   std::uint64_t bytes = 0;
   for (const auto& [name, located] : after.tensors()) {
-    elements += detail::elements(located.tensor->shape);
+    elements += element_count(located.tensor->shape);
     bytes += located.tensor->bytes.size();
   }
   CHECK(elements == plan.parameters);
@@ -50,7 +50,7 @@ void check_against_plan(const Plan& plan, const std::filesystem::path& base_mode
       copied.insert(tensor.source.from);
       continue;
     }
-    std::vector<double> values(static_cast<std::size_t>(detail::elements(found.shape)));
+    std::vector<double> values(static_cast<std::size_t>(element_count(found.shape)));
     fill(tensor.source, plan.seed, tensor.info.name, std::span(values));
     const auto expected = weight_bytes(std::span<const double>(values), found.dtype);
     CHECK(std::equal(found.bytes.begin(), found.bytes.end(), expected.begin(), expected.end()));

@@ -24,7 +24,7 @@ inline void write_random_model(const std::filesystem::path& directory, const Jso
         {parameter.name, parameter.name.ends_with("norm.weight") ? Dtype::f32 : dtype, parameter.shape});
   CheckpointWriter writer(directory, tensors, {{"made by", "a test"}}, shard_bytes);
   for (const TensorInfo& tensor : tensors) {
-    std::vector<float> values(static_cast<std::size_t>(detail::elements(tensor.shape)));
+    std::vector<float> values(static_cast<std::size_t>(element_count(tensor.shape)));
     fill(TensorSource::normal(0.3), 5, tensor.name, std::span(values));
     writer.write(tensor.name, weight_bytes(std::span<const float>(values), tensor.dtype));
   }

@@ -22,7 +22,7 @@ Json written(const Plan& plan) { return to_json(plan.deeper); }
 
 Index sum(const Plan& plan) {
   Index total = 0;
-  for (const PlannedTensor& tensor : plan.tensors) total += detail::elements(tensor.info.shape);
+  for (const PlannedTensor& tensor : plan.tensors) total += element_count(tensor.info.shape);
   return total;
 }
 

@@ -22,6 +22,13 @@ struct ParameterShape {
   std::vector<Index> shape;
 };
 
+/// How many values a tensor of this shape has.
+inline Index element_count(const std::vector<Index>& shape) {
+  Index count = 1;
+  for (const Index extent : shape) count *= extent;
+  return count;
+}
+
 inline constexpr std::string_view head_name = "lm_head.weight";
 inline constexpr std::string_view embedding_name = "model.embed_tokens.weight";
 
@@ -75,6 +82,13 @@ inline std::vector<ParameterShape> parameter_shapes(const LlamaConfig& config) {
   add(Path("model") / "norm" / "weight", {d});
   if (!config.tie_word_embeddings) add(Path(std::string(head_name)), {config.vocab_size, d});
   return all;
+}
+
+/// How many parameters the model has; a head that is tied to the embedding counts once.
+inline Index parameter_count(const LlamaConfig& config) {
+  Index count = 0;
+  for (const ParameterShape& parameter : parameter_shapes(config)) count += element_count(parameter.shape);
+  return count;
 }
 
 /// Tensors that old checkpoints carry and nobody needs: the rotary table, which midus computes itself.

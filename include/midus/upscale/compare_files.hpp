@@ -14,6 +14,7 @@
 #include "midus/core/visit.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/json.hpp"
+#include "midus/io/model_tensors.hpp"
 #include "midus/io/tensor_convert.hpp"
 
 namespace midus {
@@ -102,8 +103,7 @@ inline FilesDifference compare_files(const CheckpointFiles& left, const Checkpoi
       continue;
     }
     TensorDifference difference{name, described(a), described(b)};
-    difference.elements = 1;
-    for (const Index extent : a.shape) difference.elements *= extent;
+    difference.elements = element_count(a.shape);
     if (a.shape == b.shape && detail::is_weight(a.dtype) && detail::is_weight(b.dtype))
       detail::compare_values(a, b, difference);
     all.different.push_back(std::move(difference));

@@ -57,7 +57,7 @@ inline void write_tensors(const CheckpointFiles& base, const std::vector<Planned
       continue;
     }
     constexpr Index piece = Index{1} << 18;
-    const Index size = elements(tensor.info.shape);
+    const Index size = element_count(tensor.info.shape);
     for (Index first = 0; first < size; first += piece) {
       values.resize(static_cast<std::size_t>(std::min(piece, size - first)));
       fill(tensor.source, seed, name, std::span(values), first);

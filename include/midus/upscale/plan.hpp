@@ -184,12 +184,6 @@ inline std::pair<Deepening, std::optional<MemoryConfig>> deepening_of(const Llam
   return {overlap_copies(layers, options.overlap.value_or(layers / 4)), std::nullopt};
 }
 
-inline Index elements(const std::vector<Index>& shape) {
-  Index size = 1;
-  for (const Index extent : shape) size *= extent;
-  return size;
-}
-
 }  // namespace detail
 
 /// The plan of an expansion. `dtype_of(name)` says how the base stores a tensor; new tensors are stored as
@@ -209,13 +203,12 @@ inline Plan make_plan(const LlamaConfig& base, const UpscaleOptions& options,
   plan.deeper.num_hidden_layers = static_cast<Index>(plan.deepening.layers.size());
   plan.deeper.history = history_after(plan.deepening, base.history, options.seed);
   to_json(plan.deeper);  // refuses what could not be read again, before any size is believed
-  for (const ParameterShape& parameter : parameter_shapes(base))
-    plan.base_parameters += detail::elements(parameter.shape);
+  plan.base_parameters = parameter_count(base);
   for (ParameterShape& parameter : parameter_shapes(plan.deeper)) {
     TensorSource source = source_of(plan.deepening, parameter.name);
     const Dtype dtype =
         dtype_of(source.is_copy() ? std::string_view(source.from) : "model.layers.0.self_attn.q_proj.weight");
-    const Index size = detail::elements(parameter.shape);
+    const Index size = element_count(parameter.shape);
     const bool is_new = is_inserted(plan.deepening, parameter.name);
     plan.parameters += size;
     plan.trained_parameters += is_new ? size : 0;
