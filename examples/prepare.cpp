@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "byte_progress.hpp"
 #include "command_line.hpp"
 #include "midus/core/random.hpp"
 #include "midus/io/mapped_file.hpp"
@@ -28,7 +29,6 @@
 #include "midus/text/documents.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus/train/interrupt.hpp"
-#include "midus/train/progress.hpp"
 #include "midus/train/split.hpp"
 #include "midus/train/token_file.hpp"
 
@@ -138,23 +138,17 @@ void check_free(const std::vector<Output>& outputs, const Options& options) {
 /// Shows how far the work has come, and answers Ctrl-C.
 class Progress {
  public:
-  explicit Progress(mi::Index size) : size_(size) {}
+  explicit Progress(mi::Index size) : size_(static_cast<std::uint64_t>(size)) {}
 
-  void advance(std::size_t bytes) {
-    done_ += static_cast<mi::Index>(bytes);
-    if (!line_.due() || line_.elapsed() < 1) return;  // small inputs need no progress
-    const double rate = static_cast<double>(done_) / line_.elapsed();
-    line_.show(mi::text(100 * done_ / size_, " %  ", mi::count_text(rate), "B/s  ",
-                        mi::duration_text(static_cast<double>(size_ - done_) / rate), " left"));
-  }
-  void end() { line_.end_line(); }
+  void advance(std::size_t bytes) { line_(done_ += bytes, size_); }
+  void end() { line_.end(); }
   bool stopped() const { return interrupt_.requested(); }
   int exit_code() const { return interrupt_.exit_code(); }
 
  private:
   mi::Interrupt interrupt_{"\nStopping.\n"};
-  mi::ProgressLine line_;
-  mi::Index size_, done_ = 0;
+  ByteProgress line_;
+  std::uint64_t size_, done_ = 0;
 };
 
 /// Calls f(part) for what of each piece of the text lies in `range`.

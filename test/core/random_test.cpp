@@ -1,6 +1,7 @@
 #include "midus/core/random.hpp"
 
 #include <cmath>
+#include <numbers>
 #include <set>
 
 #include "support/catch.hpp"
@@ -78,6 +79,35 @@ TEST_CASE("random: normal numbers have the normal's first four moments") {
   CHECK(std::fabs(moments[2] - 1) < 5 * std::sqrt(2.0 / n));
   CHECK(std::fabs(moments[3]) < 5 * std::sqrt(15.0 / n));
   CHECK(std::fabs(moments[4] - 3) < 5 * std::sqrt(96.0 / n));
+}
+
+TEST_CASE("random: normals are four independent normal numbers, by Box and Muller's formula") {
+  const Random random(3, "normals");
+  constexpr Index n = 50000;
+  double moments[4][5] = {}, products[4][4] = {}, largest = 0;
+  for (Index i = 0; i < n; ++i) {
+    const std::array<float, 4> x = random.normals(i);
+    const auto words = random.words(i);
+    for (std::size_t j = 0; j < 4; ++j) {
+      const double radius = std::sqrt(-2 * std::log((words.at(j / 2 * 2) + 0.5) * 0x1p-32));
+      const double angle = 2 * std::numbers::pi * (words.at(j / 2 * 2 + 1) * 0x1p-32);
+      // The float's share of the angle's rounding, of the logarithm's, and of the uniform number's near 1.
+      REQUIRE(std::fabs(x.at(j) - radius * (j % 2 ? std::sin(angle) : std::cos(angle))) <
+              2e-5 + 5e-4 * (radius < 0.01));
+      for (int m = 1; m <= 4; ++m) moments[j][m] += std::pow(x.at(j), m) / n;
+      for (std::size_t k = 0; k < 4; ++k) products[j][k] += static_cast<double>(x.at(j)) * x.at(k) / n;
+      largest = std::max(largest, std::fabs(static_cast<double>(x.at(j))));
+    }
+  }
+  for (std::size_t j = 0; j < 4; ++j) {
+    CHECK(std::fabs(moments[j][1]) < 5 * std::sqrt(1.0 / n));
+    CHECK(std::fabs(moments[j][2] - 1) < 5 * std::sqrt(2.0 / n));
+    CHECK(std::fabs(moments[j][3]) < 5 * std::sqrt(15.0 / n));
+    CHECK(std::fabs(moments[j][4] - 3) < 5 * std::sqrt(96.0 / n));
+    for (std::size_t k = 0; k < j; ++k) CHECK(std::fabs(products[j][k]) < 5 * std::sqrt(1.0 / n));
+  }
+  CHECK(largest > 4);
+  CHECK(largest < 6.8);
 }
 
 TEST_CASE("random: below covers its range evenly, also a large one") {

@@ -65,6 +65,20 @@ class Random {
     return std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * std::numbers::pi * v);
   }
 
+  /// Four independent standard normals, to the precision of a float and below 6.8: for filling much memory,
+  /// at a quarter of what four of `normal` cost.
+  std::array<float, 4> normals(Index index) const {
+    const auto x = words(index);
+    std::array<float, 4> out;
+    for (std::size_t i = 0; i < 4; i += 2) {
+      const float radius = std::sqrt(-2 * std::log((static_cast<float>(x[i]) + 0.5f) * 0x1p-32f));
+      const float angle = static_cast<float>(x[i + 1]) * (0x1p-31f * std::numbers::pi_v<float>);
+      out[i] = radius * std::cos(angle);
+      out[i + 1] = radius * std::sin(angle);
+    }
+    return out;
+  }
+
  private:
   static constexpr std::uint32_t low(std::uint64_t x) { return static_cast<std::uint32_t>(x); }
   static constexpr std::uint32_t high(std::uint64_t x) { return static_cast<std::uint32_t>(x >> 32); }

@@ -1,0 +1,138 @@
+// Writes a model of random weights for a config.json: full-size input to try, time and test with, without a
+// download.
+//
+//     random_checkpoint examples/configs/llama-3.2-1b llama-random --tokenizer tokenizer.json
+//
+// Every value depends on the seed, its tensor's name and its index alone: the same command gives the same
+// bytes, in any number of threads or shards.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "byte_progress.hpp"
+#include "command_line.hpp"
+#include "midus/core/random.hpp"
+#include "midus/device/threads.hpp"
+#include "midus/upscale/expand_files.hpp"
+#include "midus/upscale/plan_text.hpp"
+
+namespace mi = midus;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Options {
+  fs::path config, out, tokenizer;
+  std::string dtype;
+  std::optional<double> std;
+  std::uint64_t seed = 0, shard_bytes = mi::default_shard_bytes;
+  int threads = 0;
+  bool force = false;
+};
+
+/// Makes elements first, first + 1, ... of a tensor as a file holds them, on all threads: 1 in norms,
+/// N(0, std²) in all others.
+void make_bytes(mi::ThreadPool& pool, const mi::TensorInfo& tensor, std::uint64_t seed, double std,
+                mi::Index first, std::vector<std::byte>& bytes) {
+  constexpr mi::Index piece = 1 << 14;
+  const mi::Index width = mi::info(tensor.dtype).bits / 8;
+  const mi::Index size = static_cast<mi::Index>(bytes.size()) / width;
+  const mi::Random random(seed, tensor.name);
+  const bool norm = tensor.shape.size() == 1;
+  pool.parallel_for((size + piece - 1) / piece, [&](mi::Index task, int) {
+    const mi::Index begin = task * piece, count = std::min(piece, size - begin);
+    std::vector<float> values(static_cast<std::size_t>(count), 1.0f);
+    for (mi::Index i = 0; i < count && !norm; i += 4) {  // `first` and the pieces are multiples of four
+      const std::array<float, 4> normals = random.normals((first + begin + i) / 4);
+      for (mi::Index j = 0; j < 4 && i + j < count; ++j)
+        values[static_cast<std::size_t>(i + j)] =
+            static_cast<float>(std) * normals[static_cast<std::size_t>(j)];
+    }
+    const std::vector<std::byte> made = mi::weight_bytes(std::span<const float>(values), tensor.dtype);
+    std::memcpy(bytes.data() + begin * width, made.data(), made.size());
+  });
+}
+
+int write(const Options& options) {
+  mi::LlamaConfig config = mi::read_llama_config(options.config);
+  if (!options.dtype.empty()) config.dtype = mi::weight_dtype_from(options.dtype);
+  if (!config.dtype) config.dtype = mi::Dtype::f32;
+  const double std = options.std.value_or(
+      mi::JsonObject(config.original, config.file).number("initializer_range", 0, 1e6, 0.02));
+  if (!(std >= 0 && std <= 1e6)) mi::fail("--std must be in 0 ... 1e6, found ", std);
+  if (options.threads < 0 || options.threads > 512)
+    mi::fail("--threads must be in 0 ... 512, found ", options.threads);
+  mi::check_target(options.config, options.out, options.force);
+  std::vector<mi::TensorInfo> tensors;
+  std::uint64_t all = 0, done = 0;
+  for (mi::ParameterShape& parameter : mi::parameter_shapes(config)) {
+    all += mi::tensor_bytes(parameter.name, *config.dtype, parameter.shape);
+    tensors.push_back({std::move(parameter.name), *config.dtype, std::move(parameter.shape)});
+  }
+
+  mi::AtomicDirectory directory(options.out, options.force);
+  mi::write_llama_config(config, directory.path());
+  if (!options.tokenizer.empty()) {
+    const mi::MappedFile tokenizer(options.tokenizer);
+    mi::write_file(directory.path() / "tokenizer.json",
+                   {reinterpret_cast<const char*>(tokenizer.bytes().data()), tokenizer.size()});
+  }
+  mi::CheckpointWriter writer(directory.path(), tensors, {}, options.shard_bytes);
+  mi::ThreadPool pool(options.threads > 0 ? options.threads : mi::available_processors());
+  ByteProgress progress("writing");
+  std::vector<std::byte> bytes;
+  for (const mi::TensorInfo& tensor : tensors) {
+    constexpr mi::Index piece = 1 << 22;  // elements at a time: what is in memory
+    const mi::Index size = mi::element_count(tensor.shape), width = mi::info(tensor.dtype).bits / 8;
+    for (mi::Index first = 0; first < size; first += piece) {
+      bytes.resize(static_cast<std::size_t>(std::min(piece, size - first) * width));
+      make_bytes(pool, tensor, options.seed, std, first, bytes);
+      writer.write(tensor.name, bytes);
+      progress(done += bytes.size(), all);
+    }
+  }
+  writer.commit();
+  directory.commit();
+  progress.end();
+  std::cout << "wrote " << options.out.string() << ": "
+            << mi::grouped(static_cast<std::uint64_t>(mi::parameter_count(config))) << " parameters in "
+            << tensors.size() << " tensors, " << mi::to_string(*config.dtype) << ", " << mi::grouped(all)
+            << " bytes\n";
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char* argv[]) {
+  Options options;
+  CLI::App app("Writes a model of random weights, of the shape that CONFIG says, to OUT.",
+               "random_checkpoint");
+  app.add_option("CONFIG", options.config,
+                 "a config.json, or a directory with one: a Llama, also with Memory blocks")
+      ->required();
+  app.add_option("OUT", options.out, "the directory to write; it appears when it is complete")->required();
+  app.add_option("--dtype", options.dtype,
+                 "float64, float32, float16 or bfloat16 (default: as CONFIG says, else float32)")
+      ->check(CLI::IsMember({"float64", "float32", "float16", "bfloat16"}));
+  app.add_option("--std", options.std,
+                 "standard deviation of all weights but the norms', which are 1 (default: CONFIG's "
+                 "initializer_range, else 0.02)");
+  add_seed(app, options.seed, "of the random numbers; the same seed gives the same bytes");
+  app.add_option("--shard-size", options.shard_bytes,
+                 "the largest file of weights, in bytes or as 500MB, 2GiB, ...; more go to further files")
+      ->transform(CLI::AsSizeValue(true))
+      ->capture_default_str();
+  app.add_option("--tokenizer", options.tokenizer, "a tokenizer.json to copy beside the weights");
+  add_threads(app, options.threads);
+  app.add_flag("--force", options.force, "replace the model at OUT");
+  return run_program(app, argc, argv, [&] { return write(options); });
+}
