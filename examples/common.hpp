@@ -2,40 +2,29 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <string>
 
+#include "byte_progress.hpp"
 #include "command_line.hpp"
 #include "midus/hf.hpp"
 #include "midus/midus.hpp"
 
-/// Throws where a weight is not finite: the first tensor that has one, by name. One such weight makes all
-/// that follows it meaningless, and nothing downstream could say where it came from.
-template <class Model>
-void require_finite_weights(const Model& model, const std::string& directory) {
-  model.visit([&](const midus::Path& path, const auto& parameter) {
-    for (midus::Index i = 0; i < parameter.shape.size(); ++i)
-      if (const double value = static_cast<double>(parameter.value.at(i)); !std::isfinite(value))
-        midus::fail(directory, ": ", path.str(), " holds ", value, " (element ", i, " of ",
-                    parameter.shape.size(), "); every weight must be finite");
-  });
-}
-
-/// The model in a directory, with warnings on standard error.
+/// The model in a directory, with progress and warnings on standard error. Every weight must be finite: one
+/// that is not makes all that follows it meaningless, and nothing downstream could say where it came from.
 template <class Config, class Device>
 midus::LanguageModel<Config, Device> load_model(const std::string& directory, Device& device,
-                                                bool store_bfloat16 = false) {
-  auto model = midus::load<Config>(directory, device,
-                                   {.say =
-                                        [](const std::string& line) {
-                                          if (line.starts_with("warning"))
-                                            std::fprintf(stderr, "%s\n", line.c_str());
-                                        },
-                                    .store_bfloat16 = store_bfloat16});
-  require_finite_weights(model, directory);
-  return model;
+                                                midus::LoadOptions options = {}) {
+  if (!options.say)
+    options.say = [](const std::string& line) {
+      if (line.starts_with("warning")) std::fprintf(stderr, "%s\n", line.c_str());
+    };
+  options.require_finite = true;
+  ByteProgress progress("loading");
+  options.progress = std::ref(progress);
+  return midus::load<Config>(directory, device, options);
 }
 
 /// Whether tokens are bytes: a vocabulary of 256 and no tokenizer beside the weights.

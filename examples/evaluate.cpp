@@ -96,7 +96,8 @@ int evaluate(const Options& options) {
   const auto files = open_files(options, length);
 
   midus::Cpu<float> device(options.threads);
-  auto model = load_model<midus_model::Model>(options.directory, device, options.store == "bf16");
+  auto model =
+      load_model<midus_model::Model>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
   midus::ProgressLine line;
   std::vector<Row> rows;
   for (const auto& [name, batches] : files) {

@@ -219,7 +219,7 @@ int score(const Options& options) {
   std::printf("a text begins with the token %d\n", prefix);
 
   midus::Cpu<float> device(options.threads);
-  auto model = load_model<Config>(options.directory, device, options.store == "bf16");
+  auto model = load_model<Config>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
   const Task<decltype(model)> task{options, tokenizer, model, prefix, length};
   midus::Json results = midus::Json::array();
   if (!options.perplexity.empty()) results.push_back(perplexity(task));

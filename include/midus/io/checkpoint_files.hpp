@@ -92,15 +92,17 @@ class CheckpointFiles {
   /// The metadata of the first file.
   const SafetensorsMetadata& metadata() const { return files_.front().metadata(); }
 
+  /// Throws where no file has such a tensor.
+  const Located& locate(std::string_view name) const {
+    const auto found = tensors_.find(name);
+    if (found == tensors_.end()) fail(directory_.string(), ": tensor ", in_quotes(name), " is missing");
+    return found->second;
+  }
+  const StoredTensor& at(std::string_view name) const { return *locate(name).tensor; }
   /// Null where no file has such a tensor.
   const StoredTensor* find(std::string_view name) const {
     const auto found = tensors_.find(name);
     return found == tensors_.end() ? nullptr : found->second.tensor;
-  }
-  /// Throws where no file has such a tensor.
-  const StoredTensor& at(std::string_view name) const {
-    if (const StoredTensor* tensor = find(name)) return *tensor;
-    fail(directory_.string(), ": tensor ", in_quotes(name), " is missing");
   }
   /// "model/model.safetensors: tensor "model.norm.weight"", how a message begins that is about this tensor.
   std::string where(std::string_view name) const {

@@ -16,6 +16,7 @@
 #include "midus/io/model_tensors.hpp"
 #include "midus/io/python_files.hpp"
 #include "midus/io/tensor_convert.hpp"
+#include "midus/io/weight_reader.hpp"
 #include "midus/model/initialise.hpp"
 
 namespace midus {
@@ -27,12 +28,6 @@ inline ModelSettings settings_of(const LlamaConfig& config) {
           .max_position_embeddings = config.max_position_embeddings};
 }
 
-/// What `load` tells while it works; every member may be left out.
-struct LoadOptions {
-  std::function<void(const std::string&)> say{};  ///< which files were read, and warnings
-  bool store_bfloat16 = false;  ///< keep the weights as bfloat16; they cannot be trained then
-};
-
 /// A model whose values are at random, of the shape and with the numbers of a config.json.
 template <ModelConfig Config, Device D>
 LanguageModel<Config, D> make_model(const LlamaConfig& config, D& device) {
@@ -43,12 +38,15 @@ LanguageModel<Config, D> make_model(const LlamaConfig& config, D& device) {
 }
 
 /// Loads the model in a directory (docs/checkpoint.md), converting the weights to the device's scalar. Throws
-/// `Error` where the directory is not a model of this shape, complete and well-formed.
+/// `Error` where the directory is not a model of this shape, complete and well-formed. Weights go from the
+/// mapped files to their places: beside the model itself, no more memory is in use at once than a piece of a
+/// tensor takes.
 template <ModelConfig Config, Device D>
 LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
                               const LoadOptions& options = {}) {
   const LlamaConfig config = read_llama_config(directory);
   LanguageModel<Config, D> model = make_model<Config>(config, device);
+  if (!options.train.empty()) model.train(options.train);
   const CheckpointFiles files(directory);
   std::vector<std::string> warnings = files.warnings();
   for (std::string& warning : check_tensors(config, files)) warnings.push_back(std::move(warning));
@@ -56,12 +54,12 @@ LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
     for (const SafetensorsFile& file : files.files()) options.say("read " + file.path().string());
     for (const std::string& warning : warnings) options.say("warning: " + warning);
   }
+  WeightReader reader(device, files, options);
   model.visit([&](const Path& path, auto& parameter) {
-    const StoredTensor& tensor = files.at(path.str());
-    const auto values = parameter.master.flat();
-    read_weights(tensor.dtype, tensor.bytes,
-                 std::span(values.data(), static_cast<std::size_t>(values.size())));
-    if (options.store_bfloat16) model.store_as_bfloat16(path.str());
+    if (options.store_bfloat16 && parameter.frozen())
+      reader.read(path.str(), model.narrow(path, parameter));
+    else
+      reader.read(path.str(), parameter.master.flat());
   });
   return model;
 }

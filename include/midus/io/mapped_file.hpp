@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cassert>
 #include <cerrno>
 #include <cstddef>
 #include <filesystem>
@@ -72,6 +73,16 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::size_t size() const { return data_ ? data_.get_deleter().size : 0; }
   std::span<const std::byte> bytes() const { return {data_.get(), size()}; }
+
+  /// Gives back the memory behind a part of `bytes()` that has been read; it may be read again, from the
+  /// system's cache or the disk.
+  void release(std::span<const std::byte> part) const {
+    static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const auto offset = static_cast<std::size_t>(part.data() - data_.get());
+    assert(offset <= size() && part.size() <= size() - offset);
+    const std::size_t begin = (offset + page - 1) / page * page, end = (offset + part.size()) / page * page;
+    if (begin < end) ::madvise(const_cast<std::byte*>(data_.get()) + begin, end - begin, MADV_DONTNEED);
+  }
 
  private:
   struct Unmap {

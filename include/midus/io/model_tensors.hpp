@@ -148,6 +148,8 @@ inline std::vector<std::string> check_tensors(const LlamaConfig& config, const C
         !std::equal(head->bytes.begin(), head->bytes.end(), embedding.bytes.begin(), embedding.bytes.end()))
       warnings.push_back(files.where(head_name) + " differs from " + in_quotes(embedding_name) +
                          " and is not used: " + config.file + " says \"tie_word_embeddings\": true");
+    for (const std::string_view name : {head_name, embedding_name})
+      files.locate(name).file->release(files.at(name).bytes);
   }
   return warnings;
 }

@@ -68,6 +68,9 @@ class SafetensorsFile {
   const Tensors& tensors() const { return tensors_; }
   const SafetensorsMetadata& metadata() const { return metadata_; }
 
+  /// Gives back the memory behind a part of a tensor's bytes; see `MappedFile`.
+  void release(std::span<const std::byte> part) const { file_.release(part); }
+
   /// Null where the file has no such tensor.
   const StoredTensor* find(std::string_view name) const {
     const auto found = tensors_.find(name);

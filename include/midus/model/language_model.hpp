@@ -124,6 +124,12 @@ class LanguageModel {
                              [&](std::string_view name) { return matches(pattern, name); });
   }
 
+  /// Makes one frozen parameter stored as bfloat16, before it has values: the caller writes them to the view.
+  template <class Parameter>
+  View<bfloat16, 1> narrow(const Path& path, Parameter& parameter) {
+    return store_.narrow(path.str(), parameter);
+  }
+
   /// The first step of the stack that a gradient reaches: `depth` where none does.
   std::size_t lowest_step() const { return lowest_; }
 

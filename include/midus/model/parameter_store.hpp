@@ -1,6 +1,7 @@
 // Who owns a model's parameters and gradients.
 #pragma once
 
+#include <cassert>
 #include <map>
 #include <string>
 #include <vector>
@@ -64,15 +65,22 @@ class ParameterStore {
   void store_as_bfloat16(Visit&& visit, Wanted&& wanted) {
     visit([&](const Path& path, auto& parameter) {
       if (!wanted(path.str()) || !parameter.frozen() || parameter.master.empty()) return;
-      Buffer<Device, bfloat16>& half = halves_[path.str()];
-      half = Buffer<Device, bfloat16>(parameter.shape.size());
-      const auto from = parameter.master.flat();
-      for (Index i = 0; i < from.size(); ++i) half.view()(i) = bfloat16::from(narrowed(from(i)));
-      parameter.master = {};
-      parameter.value = View<const bfloat16, std::remove_reference_t<decltype(parameter)>::rank>(
-          half.view().data(), parameter.shape);
-      values_.erase(path.str());
+      const Buffer<Device, S> wide = std::move(values_.at(path.str()));
+      const View<bfloat16, 1> half = narrow(path.str(), parameter);
+      for (Index i = 0; i < half.size(); ++i) half(i) = bfloat16::from(narrowed(wide.view()(i)));
     });
+  }
+
+  /// Makes a frozen parameter one that is stored as bfloat16, with the values that the caller writes to the
+  /// view.
+  template <class Parameter>
+  View<bfloat16, 1> narrow(const std::string& name, Parameter& parameter) {
+    assert(parameter.frozen());
+    parameter.master = {};
+    values_.erase(name);
+    Buffer<Device, bfloat16>& half = halves_[name] = Buffer<Device, bfloat16>(parameter.shape.size());
+    parameter.value = View<const bfloat16, Parameter::rank>(half.view().data(), parameter.shape);
+    return half.view();
   }
 
   /// All gradients, flat.
