@@ -1,9 +1,11 @@
 #include "midus/io/hf_checkpoint.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -241,4 +243,62 @@ TEST_CASE("checkpoint: the forms that published files have give the same logits"
     json.erase(key);
   put_file(model / "config.json", json.dump());
   CHECK(loaded() == logits);
+}
+
+TEST_CASE("checkpoint: a tied head is one tensor, in gradient, optimizer and file", "[SV-04]") {
+  using Untied = Llama<Vocab<17>, Width<16>, Layers<2>, Attention<2>, SwiGlu<10>>;
+  const TemporaryDirectory directory;
+  Cpu<double> device(2);
+  auto tied = random_model<SmallTied>(device);
+  auto untied = random_model<Untied>(device);
+  const auto table_of = [](auto& model, const std::string& name) {
+    Parameter<Cpu<double>, 2> table;
+    model.visit([&](const Path& path, auto& parameter) {
+      if constexpr (std::remove_reference_t<decltype(parameter)>::rank == 2)
+        if (path.str() == name) table = parameter;
+    });
+    return table;
+  };
+  const std::string head = "lm_head.weight", embedding = "model.embed_tokens.weight";
+  device.copy(View<const double, 2>(table_of(tied, embedding).master), table_of(untied, head).master);
+
+  // The two roles of the table, as two tables of the same numbers have them.
+  tied.train(everything);
+  untied.train(everything);
+  const Tokens tokens(2, 9, SmallTied::vocab_size);
+  CHECK(tied.loss_and_gradients(tokens.batch(), 1).sum == untied.loss_and_gradients(tokens.batch(), 1).sum);
+  const auto both = table_of(tied, embedding).grad.flat(), as_head = table_of(untied, head).grad.flat(),
+             as_embedding = table_of(untied, embedding).grad.flat();
+  for (Index i = 0; i < both.size(); ++i)
+    CHECK(std::abs(both(i) - (as_head(i) + as_embedding(i))) <
+          1e-14 * (1 + std::abs(as_head(i)) + std::abs(as_embedding(i))));
+
+  TokenWriter writer(directory / "tokens.bin", {.vocabulary = SmallTied::vocab_size});
+  writer.append(tokens.ids);
+  writer.commit();
+  const auto trained_and_saved = [&](auto& model, const std::string& name) {
+    Trainer trainer(model, AdamW{.learning_rate = 1e-2}, TokenFile(directory / "tokens.bin"),
+                    {.batch = 1, .length = 8, .steps = 3});
+    while (trainer.step()) {
+    }
+    std::vector<std::string> trained;
+    trainer.optimizer().visit(
+        [&](const std::string& each, const auto&, const auto&) { trained.push_back(each); });
+    save(model, directory / name);
+    auto loaded = load<typename std::remove_reference_t<decltype(model)>::Shape>(directory / name, device);
+    CHECK(logits_of(loaded) == logits_of(model));
+    return trained;
+  };
+  std::vector<std::string> trained = trained_and_saved(tied, "tied");
+  CHECK(std::ranges::count(trained, embedding) == 1);
+  CHECK(std::ranges::count(trained, head) == 0);
+  CHECK(CheckpointFiles(directory / "tied").find(head) == nullptr);
+  CHECK(read_llama_config(directory / "tied").tie_word_embeddings);
+
+  trained = trained_and_saved(untied, "untied");
+  CHECK(std::ranges::count(trained, head) == 1);
+  const CheckpointFiles files(directory / "untied");
+  CHECK_FALSE(
+      std::ranges::equal(files.at(head).bytes, files.at(embedding).bytes));  // they have drifted apart
+  CHECK_FALSE(read_llama_config(directory / "untied").tie_word_embeddings);
 }
