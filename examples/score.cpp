@@ -5,9 +5,8 @@
 //     score CHECKPOINT_DIR --perplexity wikitext.jsonl
 //     score CHECKPOINT_DIR --multiple-choice arc.jsonl --length 2048
 //
-// A line of the first is {"text": ...}; of the second {"context": ..., "choices": [...], "answer": 0}. For
-// the harness's numbers a choice is scored behind a blank (--delimiter), and a text from the token that
-// begins a text on (bos_token_id of config.json, else eos_token_id).
+// A line of the first is {"text": ...}; of the second {"context": ..., "choices": [...], "answer": 0}. What
+// is computed, and how the harness's tasks become such files, is in docs/evaluation.md.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -22,13 +21,14 @@ namespace {
 using midus::fail, midus::Index;
 
 struct Options {
-  std::string directory, perplexity, multiple_choice, json, store = "f32", delimiter = " ";
-  std::string text_field = "text", context_field = "context", choices_field = "choices",
+  std::string directory, perplexity, multiple_choice, json, samples, store = "f32", delimiter = " ";
+  std::string text_field = "text", counted_field, context_field = "context", choices_field = "choices",
               answer_field = "answer";
   std::optional<Index> length, limit;
   std::optional<std::int32_t> prefix;
   Index batch = 16;
   int threads = 0;
+  bool no_special_tokens = false;
 };
 
 /// Calls f(object) for every line of a JSONL file that is not blank, the first `limit` of them.
@@ -85,50 +85,36 @@ std::vector<double> log_likelihoods(Model& model, const std::vector<midus::Scori
 template <class Model>
 struct Task {
   const Options& options;
-  const midus::Tokenizer& tokenizer;
+  midus::ScoringEncoder encode;
   Model& model;
-  std::int32_t prefix;
   Index length;
+  std::string samples;  ///< JSONL: the log-likelihoods of each document and question
 };
 
 /// Σ log-likelihoods over words and bytes of documents.
 template <class Model>
-midus::Json perplexity(const Task<Model>& task) {
-  midus::TextEncoder encode(task.tokenizer);
+midus::Json perplexity(Task<Model>& task) {
   std::vector<midus::ScoringRequest> requests;
   std::vector<std::size_t> document;  // of each request
   std::vector<double> words, bytes;
   for_lines(task.options.perplexity, task.options.limit, [&](const midus::JsonObject& line) {
     const std::string text = line.string(task.options.text_field);
     for (midus::ScoringRequest& window :
-         midus::rolling_windows(encode(text, false), task.prefix, task.length)) {
+         midus::rolling_windows(task.encode(text), task.encode.prefix(), task.length)) {
       requests.push_back(std::move(window));
       document.push_back(words.size());
     }
-    words.push_back(static_cast<double>(midus::words_in(text)));
-    bytes.push_back(static_cast<double>(text.size()));
+    const std::string& field = task.options.counted_field;
+    const std::string counted = field.empty() ? text : line.string(field);
+    words.push_back(static_cast<double>(midus::words_in(counted)));
+    bytes.push_back(static_cast<double>(counted.size()));
   });
   const std::vector<double> scores = log_likelihoods(task.model, requests, task.options.batch);
-  std::vector<double> of_document(words.size());
-  for (std::size_t i = 0; i < scores.size(); ++i) of_document[document[i]] += scores[i];
-  const auto sum = [](const std::vector<double>& x) {
-    double total = 0;
-    for (const double value : x) total += value;
-    return total;
-  };
-  // The error of a ratio of sums, by the deviations of the documents from it.
-  const auto ratio = [&](const std::vector<double>& weights) {
-    const double mean = -sum(of_document) / sum(weights);
-    double squares = 0;
-    for (std::size_t i = 0; i < weights.size(); ++i) {
-      const double off = -of_document[i] - mean * weights[i];
-      squares += off * off;
-    }
-    const auto n = static_cast<double>(weights.size());
-    const double error = n > 1 ? std::sqrt(squares * n / (n - 1)) / sum(weights) : 0;
-    return midus::MeanWithError{mean, error};
-  };
-  const midus::MeanWithError by_word = ratio(words), by_byte = ratio(bytes);
+  std::vector<double> nats(words.size());  // of each document
+  for (std::size_t i = 0; i < scores.size(); ++i) nats[document[i]] -= scores[i];
+  for (const double x : nats) task.samples += midus::Json{{"log_likelihood", -x}}.dump() + "\n";
+  const midus::MeanWithError by_word = midus::ratio_with_error(nats, words),
+                             by_byte = midus::ratio_with_error(nats, bytes);
   midus::Json json;
   json["file"] = task.options.perplexity;
   json["documents"] = words.size();
@@ -143,9 +129,8 @@ midus::Json perplexity(const Task<Model>& task) {
 
 /// Accuracy by log-likelihood, and by log-likelihood per character.
 template <class Model>
-midus::Json multiple_choice(const Task<Model>& task) {
+midus::Json multiple_choice(Task<Model>& task) {
   const Options& options = task.options;
-  midus::TextEncoder encode(task.tokenizer);
   std::vector<midus::ScoringRequest> requests;
   std::vector<std::vector<std::string>> choices;
   std::vector<std::size_t> answers;
@@ -157,15 +142,17 @@ midus::Json multiple_choice(const Task<Model>& task) {
     answers.push_back(static_cast<std::size_t>(line.integer(options.answer_field, 0, last)));
     for (const std::string& choice : choices.back())
       requests.push_back(
-          midus::continuation_request(encode, context, options.delimiter + choice, task.prefix, task.length));
+          midus::continuation_request(task.encode, context, options.delimiter + choice, task.length));
   });
   const std::vector<double> scores = log_likelihoods(task.model, requests, options.batch);
   std::vector<double> right, right_per_character;
   for (std::size_t question = 0, at = 0; question < choices.size(); at += choices[question++].size()) {
-    const auto chosen =
-        midus::choose(std::span(scores).subspan(at, choices[question].size()), choices[question]);
+    const auto of_choices = std::span(scores).subspan(at, choices[question].size());
+    const auto chosen = midus::choose(of_choices, choices[question]);
     right.push_back(chosen.best == answers[question] ? 1 : 0);
     right_per_character.push_back(chosen.best_per_character == answers[question] ? 1 : 0);
+    task.samples +=
+        midus::Json{{"log_likelihoods", std::vector(of_choices.begin(), of_choices.end())}}.dump() + "\n";
   }
   const midus::MeanWithError acc = midus::mean_with_error(right),
                              norm = midus::mean_with_error(right_per_character);
@@ -191,6 +178,32 @@ void print(const midus::Json& results) {
   }
 }
 
+/// The token that begins a text: --prefix, the tokenizer's begin or else its end token, or else
+/// config.json's.
+std::int32_t prefix_token(const Options& options, const midus::Tokenizer& tokenizer,
+                          const midus::LlamaConfig& config) {
+  if (options.prefix) return *options.prefix;
+  const std::filesystem::path file = std::filesystem::path(options.directory) / "tokenizer_config.json";
+  if (std::filesystem::exists(file)) {
+    const midus::Json json = midus::read_json_file(file);
+    const midus::JsonObject settings(json, file.string());
+    for (const char* const key : {"bos_token", "eos_token"}) {
+      if (!settings.has(key)) continue;
+      const std::string token =
+          settings.find(key)->is_object() ? settings.object(key).string("content") : settings.string(key);
+      if (const auto id = tokenizer.id_of(token)) return *id;
+      settings.refuse(key, "a token of " + tokenizer.file + ", or --prefix with an id");
+    }
+  }
+  const std::vector<Index>& ids = config.bos_token_ids.empty() ? config.eos_token_ids : config.bos_token_ids;
+  if (ids.empty())
+    fail(
+        options.directory,
+        ": config.json has neither bos_token_id nor eos_token_id, and there is no tokenizer_config.json with "
+        "bos_token or eos_token; say with --prefix which token begins a text");
+  return static_cast<std::int32_t>(ids[0]);
+}
+
 int score(const Options& options) {
   using Config = midus_model::Model;
   if (options.batch < 1) fail("--batch must be at least 1, found ", options.batch);
@@ -204,27 +217,23 @@ int score(const Options& options) {
   if (tokenizer.vocab_size() > Config::vocab_size)
     fail(tokenizer.file, " has ids up to ", tokenizer.vocab_size() - 1, ", the model a vocabulary of ",
          Config::vocab_size, ": they do not belong together");
-  std::int32_t prefix = options.prefix.value_or(-1);
-  if (!options.prefix) {
-    const std::vector<Index>& ids =
-        config.bos_token_ids.empty() ? config.eos_token_ids : config.bos_token_ids;
-    if (ids.empty())
-      fail(options.directory,
-           ": config.json has neither bos_token_id nor eos_token_id; say with --prefix which token "
-           "begins a text");
-    prefix = static_cast<std::int32_t>(ids[0]);
-  }
+  const std::int32_t prefix = prefix_token(options, tokenizer, config);
   if (prefix < 0 || prefix >= Config::vocab_size)
     fail("the token that begins a text is ", prefix, "; expected an id below ", Config::vocab_size);
-  std::printf("a text begins with the token %d\n", prefix);
+  std::printf("a text begins with the token %d%s\n", prefix,
+              prefix < tokenizer.vocab_size()
+                  ? (" (" + midus::in_quotes(tokenizer.decode(std::span(&prefix, 1), false)) + ")").c_str()
+                  : "");
 
   midus::Cpu<float> device(options.threads);
   auto model = load_model<Config>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
-  const Task<decltype(model)> task{options, tokenizer, model, prefix, length};
+  Task<decltype(model)> task{
+      options, {tokenizer, prefix, !options.no_special_tokens}, model, length, /*samples=*/{}};
   midus::Json results = midus::Json::array();
   if (!options.perplexity.empty()) results.push_back(perplexity(task));
   if (!options.multiple_choice.empty()) results.push_back(multiple_choice(task));
   print(results);
+  if (!options.samples.empty()) midus::write_file(options.samples, task.samples);
   if (!options.json.empty()) midus::write_file(options.json, midus::dump_json(results) + "\n");
   return 0;
 }
@@ -240,6 +249,8 @@ int main(int argc, char** argv) {
   app.add_option("--multiple-choice", options.multiple_choice, "A JSONL file of questions");
   app.add_option("--text-field", options.text_field, "The member with a document's text")
       ->capture_default_str();
+  app.add_option("--counted-field", options.counted_field,
+                 "The member whose words and bytes are counted, where that is not the document's text");
   app.add_option("--context-field", options.context_field, "The member with what comes before the choices")
       ->capture_default_str();
   app.add_option("--choices-field", options.choices_field, "The member with the list of choices")
@@ -249,13 +260,18 @@ int main(int argc, char** argv) {
   app.add_option("--delimiter", options.delimiter, "Stands between context and choice")
       ->capture_default_str();
   app.add_option("--prefix", options.prefix,
-                 "The id of the token that begins a text (default: bos_token_id, else eos_token_id)");
+                 "The id of the token that begins a text (default: the tokenizer's begin token, else its end "
+                 "token)");
+  app.add_flag("--no-special-tokens", options.no_special_tokens,
+               "Encode texts without the special tokens that tokenizer.json puts around them");
   app.add_option("--length", options.length,
                  "Tokens that the model reads at most (default: the positions that it knows)");
   app.add_option("--limit", options.limit, "The first lines of each file only");
   app.add_option("--batch", options.batch, "Requests at once: memory, and results to rounding")
       ->capture_default_str();
   app.add_option("--json", options.json, "Write the numbers to this file too");
+  app.add_option("--samples", options.samples,
+                 "Write the log-likelihoods of each document and question to this JSONL file");
   app.add_option("--store", options.store, "Keep the weights as f32 or bf16; bf16 rounds them")
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();

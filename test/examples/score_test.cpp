@@ -84,6 +84,73 @@ TEST_CASE_METHOD(Fixture, "score: multiple choice") {
   CHECK(score("--multiple-choice mc.jsonl --prefix 10 --limit 1")[0]["acc"] == 1);
 }
 
+TEST_CASE_METHOD(Fixture, "score: choices that begin alike, in any batch, and what each is worth") {
+  put_file(directory / "mc.jsonl",
+           R"({"context": "one two", "choices": ["three", "threefold", "thr"], "answer": 2})"
+           "\n"
+           R"({"context": "Answer: ", "choices": ["yes", "no"], "answer": 0})"
+           "\n");
+  const auto samples = [&](const std::string& arguments) {
+    score("--multiple-choice mc.jsonl --prefix 10 --samples samples.jsonl " + arguments);
+    const std::string bytes = file_bytes(directory / "samples.jsonl");
+    return std::pair{parse_json(bytes.substr(0, bytes.find('\n')), "1"),
+                     parse_json(bytes.substr(bytes.find('\n') + 1), "2")};
+  };
+  const auto [first, second] = samples("--batch 1");
+  const auto& of_choices = first["log_likelihoods"];
+  REQUIRE(of_choices.size() == 3);
+  CHECK(of_choices[2].get<double>() > of_choices[0].get<double>());
+  CHECK(of_choices[0].get<double>() > of_choices[1].get<double>());
+  const auto [again, again_second] = samples("--batch 16");
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(again["log_likelihoods"][i].get<double>() == Approx(of_choices[i].get<double>()).epsilon(1e-5));
+  const auto same = samples("--batch 16");  // and the same bits each time
+  CHECK(same.first == again);
+  CHECK(same.second == again_second);
+  // The blank at the context's end belongs to the continuation, with or without a delimiter.
+  put_file(directory / "mc.jsonl", R"({"context": "Answer:", "choices": ["yes", "no"], "answer": 0})");
+  score("--multiple-choice mc.jsonl --prefix 10 --samples samples.jsonl");
+  const Json moved = parse_json(file_bytes(directory / "samples.jsonl"), "1");
+  put_file(directory / "mc.jsonl", R"({"context": "Answer: ", "choices": ["yes", "no"], "answer": 0})");
+  score("--multiple-choice mc.jsonl --prefix 10 --delimiter '' --samples samples.jsonl");
+  CHECK(parse_json(file_bytes(directory / "samples.jsonl"), "1") == moved);
+}
+
+TEST_CASE_METHOD(Fixture, "score: the token that begins a text", "[EV-04]") {
+  put_file(directory / "docs.jsonl", "{\"text\": \"abc\"}\n");
+  const auto loss = [&](const std::string& arguments) {
+    return score("--perplexity docs.jsonl " + arguments)[0]["bits_per_byte"].get<double>();
+  };
+  const auto said = [&] { return file_bytes(directory / "stdout.log"); };
+  const double from_a = loss("--prefix 97"), from_b = loss("--prefix 98");
+  CHECK(from_a != from_b);  // the first token is scored too
+  put_file(directory / "model/tokenizer_config.json", R"({"bos_token": "a", "eos_token": {"content": "b"}})");
+  CHECK(loss("") == from_a);
+  CHECK(contains(said(), "a text begins with the token 97 (\"a\")"));
+  put_file(directory / "model/tokenizer_config.json",
+           R"({"bos_token": null, "eos_token": {"content": "b"}})");
+  CHECK(loss("") == from_b);
+  put_file(directory / "model/tokenizer_config.json", R"({"eos_token": "<eos>"})");
+  CHECK(
+      contains(error("--perplexity docs.jsonl"), "tokenizer_config.json: \"eos_token\" must be a token of"));
+  put_file(directory / "model/tokenizer_config.json", "{}");
+  CHECK(contains(error("--perplexity docs.jsonl"), "say with --prefix"));
+  Json config = read_json_file(directory / "model/config.json");
+  config["eos_token_id"] = {98, 99};
+  put_file(directory / "model/config.json", config.dump());
+  CHECK(loss("") == from_b);
+  config["bos_token_id"] = 97;
+  put_file(directory / "model/config.json", config.dump());
+  CHECK(loss("") == from_a);
+}
+
+TEST_CASE_METHOD(Fixture, "score: words and bytes may be those of another text") {
+  put_file(directory / "docs.jsonl", R"({"text": "abc", "page": "a @-@ b c"})");
+  const double own = score("--perplexity docs.jsonl --prefix 10")[0]["bits_per_byte"];
+  const double page = score("--perplexity docs.jsonl --prefix 10 --counted-field page")[0]["bits_per_byte"];
+  CHECK(page == Approx(own * 3 / 9));
+}
+
 TEST_CASE_METHOD(Fixture, "score: what cannot be scored is said") {
   put_file(directory / "docs.jsonl", "{\"text\": \"a\"}\n{\"txt\": 1}\n");
   put_file(directory / "mc.jsonl", R"({"context": "a", "choices": ["b"], "answer": 1})");

@@ -58,14 +58,63 @@ TEST_CASE("scoring: white space at the end of a context belongs to the continuat
 TEST_CASE("scoring: requests are cut on the left, and an empty context is the prefix token") {
   const Tokenizer bytes = tokenizer_of(byte_vocabulary(), "[]", "",
                                        R"(, "pre_tokenizer": {"type":"ByteLevel","add_prefix_space":false})");
-  TextEncoder encode(bytes);
-  const ScoringRequest whole = continuation_request(encode, "ab ", "cd", 7, 100);
+  ScoringEncoder encode(bytes, 7);
+  const ScoringRequest whole = continuation_request(encode, "ab ", "cd", 100);
   CHECK(whole.ids == Ids{'a', 'b', ' ', 'c', 'd'});
   CHECK(whole.scored == 3);
-  CHECK(continuation_request(encode, "ab ", "cd", 7, 3).ids == Ids{'b', ' ', 'c', 'd'});
-  CHECK(continuation_request(encode, "", "cd", 7, 100).ids == Ids{7, 'c', 'd'});
-  CHECK(continuation_request(encode, "", "cd", 7, 100).scored == 2);
-  CHECK_THROWS_WITH(continuation_request(encode, "a", "bcde", 7, 3), Catch::Contains("does not fit"));
+  CHECK(continuation_request(encode, "ab ", "cd", 3).ids == Ids{'b', ' ', 'c', 'd'});
+  CHECK(continuation_request(encode, "", "cd", 100).ids == Ids{7, 'c', 'd'});
+  CHECK(continuation_request(encode, "", "cd", 100).scored == 2);
+  CHECK(continuation_request(encode, "", "\acd", 100).ids ==
+        Ids{7, 'c', 'd'});  // its first token is the prefix
+  CHECK(continuation_request(encode, "", "\acd", 100).scored == 2);
+  CHECK(continuation_request(encode, "  ", "c", 100).ids == Ids{7, ' ', ' ', 'c'});
+  CHECK(continuation_request(encode, "  ", "c", 100).scored == 3);
+  CHECK_THROWS_WITH(continuation_request(encode, "a", "bcde", 3), Catch::Contains("does not fit"));
+}
+
+TEST_CASE("scoring: a token across the border of context and continuation", "[EV-06]") {
+  const Tokenizer merging =
+      tokenizer_of(R"({"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4})", R"(["a b", "ab c"])");
+  ScoringEncoder encode(merging, 2);
+  // "abc" is one token and "ab" alone is one: nothing is left to score.
+  CHECK(continuation_request(encode, "ab", "c", 100).ids == Ids{3});
+  CHECK(continuation_request(encode, "ab", "c", 100).scored == 0);
+  CHECK(continuation_request(encode, "ca", "bc", 100).ids == Ids{2, 0});
+  CHECK(continuation_request(encode, "ca", "bcc", 100).ids ==
+        Ids{2, 0, 2});  // c abc c, of which c a are the context's
+  CHECK(continuation_request(encode, "ca", "bcc", 100).scored == 1);
+}
+
+TEST_CASE("scoring: special tokens are there once, and only where they are wanted", "[EV-04]") {
+  const Tokenizer llama = tokenizer_of(byte_vocabulary(), "[]", "", R"(,
+    "added_tokens": [{"id": 256, "content": "<s>", "special": true, "normalized": false, "single_word": false,
+                      "lstrip": false, "rstrip": false}],
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
+    "decoder": {"type": "ByteLevel"},
+    "post_processor": {"type": "TemplateProcessing", "pair": [],
+      "special_tokens": {"<s>": {"id": "<s>", "ids": [256], "tokens": ["<s>"]}},
+      "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]})");
+  ScoringEncoder encode(llama, 256), bare(llama, 256, false);
+  CHECK(encode("ab") == Ids{256, 'a', 'b'});
+  CHECK(encode("<s>ab") == Ids{256, 'a', 'b'});
+  CHECK(bare("ab") == Ids{'a', 'b'});
+  const ScoringRequest request = continuation_request(encode, "a", "bc", 100);
+  CHECK(request.ids == Ids{256, 'a', 'b', 'c'});
+  CHECK(request.scored == 2);
+  CHECK(continuation_request(encode, "", "bc", 100).ids == Ids{256, 'b', 'c'});
+  CHECK(continuation_request(bare, "a", "bc", 100).ids == Ids{'a', 'b', 'c'});
+  // A text's own first token is predicted from the prefix token, as the harness does it.
+  CHECK(rolling_windows(encode("a"), 256, 100)[0].ids == Ids{256, 256, 'a'});
+}
+
+TEST_CASE("scoring: a mean over texts weighs each by what was counted in it", "[EV-08]") {
+  // 4, 4 and 2 tokens of 1, 1 and 4 nats each: not the mean of the three means, which would be e² = 7.39.
+  const MeanWithError mean = ratio_with_error(std::vector<double>{4, 4, 8}, std::vector<double>{4, 4, 2});
+  CHECK(std::exp(mean.mean) == Approx(4.9530).epsilon(1e-4));
+  // Deviations -2.4, -2.4, 4.8, of which the root of 3/2 of their squares' sum, over 10.
+  CHECK(mean.error == Approx(std::sqrt(1.5 * (2 * 2.4 * 2.4 + 4.8 * 4.8)) / 10));
+  CHECK(ratio_with_error(std::vector<double>{3}, std::vector<double>{2}).error == 0);
 }
 
 TEST_CASE("scoring: words, characters, and errors of means are Python's") {

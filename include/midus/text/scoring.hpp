@@ -61,24 +61,55 @@ inline std::pair<std::string, std::string> move_trailing_space(std::string_view 
   return {std::string(context.substr(0, end)), std::string(context.substr(end)) + std::string(continuation)};
 }
 
-/// The request for log p(continuation | context). An empty context is `prefix`. What does not fit into `most`
-/// inputs is cut off on the left.
-inline ScoringRequest continuation_request(TextEncoder& encode, std::string_view context,
-                                           std::string_view continuation, std::int32_t prefix, Index most) {
+/// Encodes texts to be scored: with the special tokens that tokenizer.json puts around a text, where they are
+/// wanted and the text does not begin with the prefix token's own spelling.
+class ScoringEncoder {
+ public:
+  ScoringEncoder(const Tokenizer& tokenizer, std::int32_t prefix, bool add_special_tokens = true)
+      : encode_(tokenizer),
+        prefix_(prefix),
+        prefix_text_(tokenizer.decode(std::span(&prefix, 1), false)),
+        add_special_tokens_(add_special_tokens) {}
+
+  /// The token that stands for an empty context.
+  std::int32_t prefix() const { return prefix_; }
+  std::vector<std::int32_t> operator()(std::string_view text) {
+    return encode_(text, add_special_tokens_ && !text.starts_with(prefix_text_));
+  }
+  std::vector<std::int32_t> without_special_tokens(std::string_view text) { return encode_(text, false); }
+
+ private:
+  TextEncoder encode_;
+  std::int32_t prefix_;
+  std::string prefix_text_;
+  bool add_special_tokens_;
+};
+
+/// The request for log p(continuation | context). An empty context is the prefix token, unless the
+/// continuation begins with that. What does not fit into `most` inputs is cut off on the left.
+inline ScoringRequest continuation_request(ScoringEncoder& encode, std::string_view context,
+                                           std::string_view continuation, Index most) {
   ScoringRequest request;
+  Index of_context = 0;
   if (context.empty()) {
-    const std::vector<std::int32_t> ids = encode(continuation, false);
-    request.ids = {prefix};
-    request.ids.insert(request.ids.end(), ids.begin(), ids.end());
-    request.scored = static_cast<Index>(ids.size());
+    request.ids = encode.without_special_tokens(continuation);
+    of_context = !request.ids.empty() && request.ids[0] == encode.prefix() ? 1 : 0;
   } else {
     const auto [before, after] = move_trailing_space(context, continuation);
-    request.ids = encode(before + after, false);
-    // How many tokens the context has, when it stands alone.
-    const auto size = static_cast<Index>(request.ids.size());
-    request.scored = size - std::min(size, static_cast<Index>(encode(before, false).size()));
+    request.ids = encode(before);
+    of_context = static_cast<Index>(request.ids.size());
+    // What both have together beyond as many tokens as the context has alone; a token across the border is
+    // left out.
+    const std::vector<std::int32_t> both = encode(before + after);
+    if (both.size() > request.ids.size())
+      request.ids.insert(request.ids.end(), both.begin() + of_context, both.end());
+  }
+  if (of_context == 0) {
+    request.ids.insert(request.ids.begin(), encode.prefix());
+    of_context = 1;
   }
   const auto size = static_cast<Index>(request.ids.size());
+  request.scored = size - std::min(size, of_context);
   if (request.scored > most)
     fail("a continuation of ", request.scored, " tokens does not fit into the ", most,
          " that the model reads");
@@ -135,6 +166,22 @@ inline MeanWithError mean_with_error(std::span<const double> x) {
   double squares = 0;
   for (const double value : x) squares += (value - out.mean) * (value - out.mean);
   if (x.size() > 1) out.error = std::sqrt(squares / (n - 1) / n);
+  return out;
+}
+
+/// Σ totals / Σ weights: a mean over all that was counted, in which a short text counts for little; the
+/// standard error by the texts' deviations from it.
+inline MeanWithError ratio_with_error(std::span<const double> totals, std::span<const double> weights) {
+  double total = 0, weight = 0, squares = 0;
+  for (const double value : totals) total += value;
+  for (const double value : weights) weight += value;
+  MeanWithError out{.mean = total / weight};
+  for (std::size_t i = 0; i < totals.size(); ++i) {
+    const double off = totals[i] - out.mean * weights[i];
+    squares += off * off;
+  }
+  const auto n = static_cast<double>(totals.size());
+  if (n > 1) out.error = std::sqrt(squares * n / (n - 1)) / weight;
   return out;
 }
 
