@@ -66,6 +66,43 @@ TEST_CASE_METHOD(Fixture, "sample: the prompt comes out as it is, all bytes incl
   CHECK(sample("--prompt x").size() == 64);  // what max_position_embeddings leaves room for
 }
 
+TEST_CASE_METHOD(Fixture, "sample: there are no escapes, and nothing is made of white space", "[TK-12]") {
+  const auto from_file = [&](const std::string& prompt) {
+    put_file(directory / "prompt", prompt);
+    return sample("--prompt-file prompt --max-tokens 20 --temperature 0");
+  };
+  const auto from_argument = [&](const std::string& prompt) {
+    return sample("--prompt '" + prompt + "' --max-tokens 20 --temperature 0");
+  };
+  std::set<std::string> continuations;
+  for (const std::string prompt : {"a\\nb", "a\nb", "a\r\nb", "   ", "a\\r\\nb", "\n"}) {
+    INFO(prompt);
+    const std::string text = from_argument(prompt);
+    CHECK(text.size() == prompt.size() + 20);
+    CHECK(text.substr(0, prompt.size()) == prompt);
+    CHECK(from_file(prompt) == text);
+    continuations.insert(text.substr(prompt.size()));
+  }
+  CHECK(continuations.size() == 6);  // so the model read different tokens
+  const std::string nul("a\0b", 3);
+  CHECK(from_file(nul).substr(0, 3) == nul);
+  CHECK(from_file(nul).substr(3) != from_file("a").substr(1));
+  const ProgramResult help = run_in(directory, MIDUS_SAMPLE, "--help");
+  CHECK(contains(help.out, "there are no escapes"));
+
+  // A tokenizer that puts a token at the beginning makes the empty prompt that token alone.
+  put_file(
+      directory / "model/tokenizer.json",
+      R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
+               "post_processor": {"type": "TemplateProcessing", "pair": [],
+                 "single": [{"SpecialToken": {"id": "A"}}, {"Sequence": {"id": "A"}}],
+                 "special_tokens": {"A": {"ids": [65]}}}, "model": {"vocab": )" +
+          byte_vocabulary() + R"(, "merges": []}})");
+  const std::string begun = from_argument("");
+  std::filesystem::remove(directory / "model/tokenizer.json");
+  CHECK(begun == replace_invalid_utf8(from_argument("A").substr(1)));
+}
+
 TEST_CASE_METHOD(Fixture, "sample: an end-of-text token of config.json ends the text and is not shown") {
   const std::string greedy = sample("--prompt Hello --max-tokens 20 --temperature 0");
   const auto end = static_cast<unsigned char>(greedy[9]);

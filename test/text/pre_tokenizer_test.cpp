@@ -9,7 +9,11 @@ using namespace midus::test;
 using List = std::vector<std::string>;
 
 TEST_CASE("pre_tokenizer: white space in Llama-3's expression", "[TK-03]") {
-  const std::vector<PreTokenizerStep> steps{SplitStep{.pattern = Regex(llama3_pattern)}};
+  const Tokenizer tokenizer = byte_tokenizer(
+      R"({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": )" +
+      Json(llama3_pattern).dump() +
+      R"(}, "behavior": "Isolated", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]})");
+  const std::vector<PreTokenizerStep>& steps = tokenizer.pre_tokenizer;
   CHECK(pieces(steps, " \n\n  x") == List{" \n\n", " ", " x"});
   CHECK(pieces(steps, "a\n\n\n\nb") == List{"a", "\n\n\n\n", "b"});
   CHECK(pieces(steps, "1234567") == List{"123", "456", "7"});
@@ -23,7 +27,10 @@ TEST_CASE("pre_tokenizer: white space in Llama-3's expression", "[TK-03]") {
 }
 
 TEST_CASE("pre_tokenizer: digits, and sequences of steps", "[TK-08]") {
-  const std::vector<PreTokenizerStep> steps{DigitsStep{true}, SplitStep{.pattern = gpt2_pattern()}};
+  const Tokenizer tokenizer = byte_tokenizer(
+      R"({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": true},)"
+      R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}]})");
+  const std::vector<PreTokenizerStep>& steps = tokenizer.pre_tokenizer;
   CHECK(pieces(steps, " 2024!") == List{" ", "2", "0", "2", "4", "!"});
   CHECK(pieces(steps, "a1b") == List{"a", "1", "b"});
   CHECK(pieces(steps, "½²Ⅷ") == List{"½", "²", "Ⅷ"});

@@ -86,4 +86,28 @@ TEST_CASE("regex: a hostile pattern ends in an error, not in hours") {
              Contains("takes too much work"));
   CHECK_THAT(message_of([&] { found_by("(?:a|aa)+[bc]", text + text); }), Contains("takes too much work"));
   CHECK(found_by("(?:a|b)*", std::string(200000, 'a')).size() == 1);  // long, and no trouble
+
+  // Below the limit at every place of a text, at which all together would be minutes and more.
+  std::string groups;
+  for (int i = 0; i < 10000; ++i) groups += "aaaaaaaaaaaaaaaaa-";
+  const std::string run(200000, 'a');
+  for (const std::string& long_text : {groups, run})
+    for (const std::string pattern : {"(?:a|a)*[bc]", "(?:a*)*[bc]", "(?:a|b)*[cd]", "(?:(?:a|a)*[bc])?a"}) {
+      INFO(pattern);
+      if (long_text == groups && pattern == "(?:a|b)*[cd]") continue;  // that is little work
+      CHECK_THAT(message_of([&] { found_by(pattern, long_text); }), Contains("takes too much work"));
+    }
+}
+
+TEST_CASE("regex: a match is found however far away it begins, and whatever was looked at before") {
+  for (const std::size_t blanks : {0, 1, 62, 63, 64, 65, 200}) {
+    const std::string before(blanks, ' ');
+    CHECK(found_by("x+", before + "xx" + before) == List{"xx"});
+    std::string accents;
+    for (std::size_t i = 0; i < blanks; ++i) accents += "é";
+    CHECK(found_by("(?<=é)x|y", accents + "x" + accents + "y") == (blanks > 0 ? List{"x", "y"} : List{"y"}));
+    CHECK(found_by("(?=b)|\\z", accents + "b").size() == 2);
+    // Places that take much work, fewer than are too many; then a match.
+    CHECK(found_by("(?:a|a)*[bc]", before + std::string(15, 'a') + " " + before + "ab") == List{"ab"});
+  }
 }

@@ -42,6 +42,14 @@ TEST_CASE("tokenizer_reader: what is not supported is refused by name") {
        "\\w");
   says(refusal("", R"(, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Odd"})"),
        "\"Odd\"");
+  // Falcon's chain.
+  says(
+      refusal(
+          "",
+          R"(, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Punctuation", "behavior": "Contiguous"},)"
+          R"({"type": "ByteLevel", "add_prefix_space": false}, {"type": "Digits", "individual_digits": false},)"
+          R"({"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated", "invert": false}]})"),
+      "pretokenizers[0].type\" \"Punctuation\" is not supported");
   says(message_of([] {
          detail::TokenizerReader(
              parse_json(R"({"model": {"type": "Unigram", "vocab": []}})", "tokenizer.json"), "tokenizer.json")
@@ -93,6 +101,30 @@ TEST_CASE("tokenizer_reader: a hostile file cannot ask for all memory, or all of
              Contains("65 steps, more than 64"));
   CHECK_THAT(refusal("", R"(, "pre_tokenizer": {"type":"Metaspace","replacement":"  "})"),
              Contains("one character, not a blank"));
+}
+
+TEST_CASE("tokenizer_reader: a hostile regular expression ends in an error, not in hours") {
+  const std::string text(100'000, 'a');
+  const std::string pattern = R"({"Regex": "(?:a|aa)+[bc]"})";
+  const Tokenizer splits = tokenizer_of(
+      R"({"a":0})", "[]", "",
+      R"(, "pre_tokenizer": {"type": "Split", "behavior": "Isolated", "pattern": )" + pattern + "}");
+  CHECK(encode(splits, "aaaa") == Ids{0, 0, 0, 0});
+  CHECK_THAT(message_of([&] { encode(splits, text); }),
+             Contains("(?:a|aa)+[bc]") && Contains("takes too much work on a text of 100000 bytes"));
+  const Tokenizer replaces =
+      tokenizer_of(R"({"a":0})", "[]", "",
+                   R"(, "normalizer": {"type": "Replace", "content": "", "pattern": )" + pattern + "}");
+  CHECK_THAT(message_of([&] { encode(replaces, text); }), Contains("takes too much work"));
+  // What would be large when compiled.
+  std::string classes, groups = "a";
+  for (int i = 0; i < 100'000; ++i) classes += "\\\\P{L}";
+  for (int i = 0; i < 5; ++i) groups = "(?:" + groups + "){1000}";
+  for (const std::string& large : {classes, groups})
+    CHECK_THAT(
+        refusal("", R"(, "pre_tokenizer": {"type": "Split", "behavior": "Isolated", "pattern": {"Regex": ")" +
+                        large + R"("}})"),
+        Contains("tokenizer.json") && Contains("too large"));
 }
 
 TEST_CASE("tokenizer_reader: a warning for what is passed over") {

@@ -54,9 +54,7 @@ TEST_CASE("tokenizer: the flags of added tokens") {
 }
 
 TEST_CASE("tokenizer: bytes as tokens, and decoding as they come", "[TK-10]") {
-  const Tokenizer bytes = tokenizer_of(
-      byte_vocabulary(), "[]", "",
-      R"(, "pre_tokenizer": {"type":"ByteLevel","add_prefix_space":false}, "decoder": {"type":"ByteLevel"})");
+  const Tokenizer bytes = byte_tokenizer();
   for (const std::string text : {"🦙x", "삼겹살", "🦙🦙", "a\xcc\x81 é"}) {
     const Ids ids = encode(bytes, text);
     REQUIRE(ids.size() == text.size());
@@ -78,6 +76,34 @@ TEST_CASE("tokenizer: bytes as tokens, and decoding as they come", "[TK-10]") {
   std::string all;
   for (const std::int32_t id : broken) all += stream.push(id);
   CHECK(all + stream.finish() == bytes.decode(broken));
+}
+
+TEST_CASE("tokenizer: a text comes out as its characters are complete, however tokens cut it", "[TK-10]") {
+  for (const std::string text : {"🦙x", "삼겹살", "🦙🦙"}) {
+    // Every part of the text is a token; the bits of `cuts` say where tokens end.
+    Json vocab = parse_json(byte_vocabulary(), "vocab");
+    for (std::size_t begin = 0; begin < text.size(); ++begin)
+      for (std::size_t length = 1; length <= text.size() - begin; ++length)
+        vocab.emplace(to_byte_characters(text.substr(begin, length)), vocab.size());
+    const Tokenizer tokenizer =
+        byte_tokenizer(R"({"type": "ByteLevel", "add_prefix_space": false})", vocab.dump());
+    for (unsigned cuts = 0; cuts < 1u << (text.size() - 1); ++cuts) {
+      Ids ids;
+      std::string all;
+      TextStream stream(tokenizer);
+      for (std::size_t begin = 0, end = 1; end <= text.size(); ++end) {
+        if (end < text.size() && (cuts >> (end - 1) & 1u) == 0) continue;
+        const std::string token = to_byte_characters(text.substr(begin, end - begin));
+        ids.push_back(vocab.at(token).get<std::int32_t>());
+        begin = end;
+        all += stream.push(ids.back());
+        const std::size_t whole = end - unfinished_bytes(std::string_view(text).substr(0, end));
+        REQUIRE(all == text.substr(0, whole));
+      }
+      REQUIRE(all + stream.finish() == text);
+      REQUIRE(tokenizer.decode(ids) == text);
+    }
+  }
 }
 
 TEST_CASE("tokenizer: Llama-2's way, with blanks as characters and bytes where there is no token") {

@@ -43,4 +43,12 @@ inline std::string byte_vocabulary() {
   return vocab.dump();
 }
 
+/// A tokenizer of bytes with this pre-tokenizer (JSON).
+inline Tokenizer byte_tokenizer(
+    const std::string& pre_tokenizer = R"({"type": "ByteLevel", "add_prefix_space": false})",
+    const std::string& vocab = byte_vocabulary()) {
+  return tokenizer_of(vocab, "[]", "",
+                      R"(, "pre_tokenizer": )" + pre_tokenizer + R"(, "decoder": {"type": "ByteLevel"})");
+}
+
 }  // namespace midus::test

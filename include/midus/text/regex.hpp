@@ -44,8 +44,8 @@ inline std::string pcre2_message(int code) {
 inline std::shared_ptr<const pcre2_code> compile_pcre2(std::string_view pattern) {
   int error = 0;
   PCRE2_SIZE at = 0;
-  constexpr std::uint32_t options =
-      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE;
+  constexpr std::uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                                    PCRE2_NO_AUTO_CAPTURE | PCRE2_USE_OFFSET_LIMIT;
   const std::shared_ptr<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()),
                                                        pattern.size(), options, &error, &at, nullptr),
                                          Pcre2Free());
@@ -248,6 +248,7 @@ class RegexTranslation {
       out_ += "[^" + unicode_class(name.substr(1)) + "]";
     else
       out_ += "[" + unicode_class(name) + "]";
+    if (out_.size() > 4 << 20) fail("it is too large");  // PCRE2 would refuse it too
     at_ += length;
   }
 
@@ -302,22 +303,19 @@ class RegexMatcher {
         data_(pcre2_match_data_create_from_pattern(regex.code(), nullptr)),
         context_(pcre2_match_context_create(nullptr)),
         stack_(pcre2_jit_stack_create(32 * 1024, 64 * 1024 * 1024, nullptr)) {
-    // No pattern of a real tokenizer comes near; a hostile one ends in an error instead of hours.
-    pcre2_set_match_limit(context_.get(), 1'000'000);
     pcre2_set_depth_limit(context_.get(), 100'000);
     pcre2_set_heap_limit(context_.get(), 64 * 1024);  // KiB
     if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
   }
 
   /// Calls f(begin, end) for every match in `text`, which must be UTF-8, from left to right; an empty match
-  /// right behind the last one is none. Throws `Error` where a match takes too much work.
+  /// right behind the last one is none. Throws `Error` where a match, or all of them, take too much work.
   template <class F>
   void for_matches(std::string_view text, F&& f) {
-    const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
     std::size_t from = 0, last_end = text.npos;
+    std::size_t costly = 1000 + text.size() / 200;
     while (from <= text.size()) {
-      const int found = pcre2_match(regex_.code(), subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                    data_.get(), context_.get());
+      const int found = find(text, from, costly);
       if (found == PCRE2_ERROR_NOMATCH) return;
       if (found < 0)
         fail("the regular expression ", in_quotes(regex_.pattern()), " takes too much work on a text of ",
@@ -334,6 +332,36 @@ class RegexMatcher {
   }
 
  private:
+  /// The first match from `from` on. PCRE2 limits the work at each place where a match could begin, which at
+  /// all places of a long text can still be hours. So only so many places (`costly`, counted down) may take
+  /// more than 1000 steps: what does not go back over the text takes at most 5 a byte.
+  int find(std::string_view text, std::size_t from, std::size_t& costly) {
+    std::size_t places = 64;
+    while (from <= text.size()) {
+      int found = find(text, from, places, 1000);
+      if (found == PCRE2_ERROR_MATCHLIMIT && places > 1) {
+        places = 1;  // one of them is it
+        continue;
+      }
+      if (found == PCRE2_ERROR_MATCHLIMIT && costly > 0) {
+        --costly;
+        found = find(text, from, places, 1'000'000);
+      }
+      if (found != PCRE2_ERROR_NOMATCH) return found;
+      from += places;
+      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+    }
+    return PCRE2_ERROR_NOMATCH;
+  }
+
+  /// A match that begins in the `places` bytes from `from` on.
+  int find(std::string_view text, std::size_t from, std::size_t places, std::uint32_t limit) {
+    pcre2_set_offset_limit(context_.get(), from + places - 1);
+    pcre2_set_match_limit(context_.get(), limit);
+    return pcre2_match(regex_.code(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                       PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+  }
+
   Regex regex_;
   std::unique_ptr<pcre2_match_data, detail::Pcre2Free> data_;
   std::unique_ptr<pcre2_match_context, detail::Pcre2Free> context_;
