@@ -1,5 +1,6 @@
-// How evenly the heads of a model's Memory blocks use their slots on a token file. Build it for the model's
-// shape with `bash examples/build_for.sh DIRECTORY`.
+// How evenly the heads of a model's Memory blocks use their slots on a token file, and how large what they
+// read is beside the residual stream (docs/analyses.md). Build it for the model's shape with `bash
+// examples/build_for.sh DIRECTORY`.
 //
 //     slot_use CHECKPOINT_DIR --data bible.test.bin --json slot_use.json
 #include "midus/train/slot_use.hpp"
@@ -29,16 +30,25 @@ int slot_use(const Options& options) {
     midus::Json result;
     result["tokens"] = batches.file().size() - 1;
     result["slots"] = midus::slots_of<Config::Inserted::MemoryConfig::keys>();
+    std::printf("block  head  slots used  KL to uniform (nats)  |read|/|x|\n");
     for (std::size_t block = 0; block < use.size(); ++block) {
       midus::Json& of_block = result["blocks"][block];
       of_block["block"] = block;
-      for (std::size_t head = 0; head < use[block].size(); ++head) {
-        const midus::HeadSlotUse& of_head = use[block][head];
+      for (std::size_t head = 0; head < use[block].heads.size(); ++head) {
+        const midus::HeadSlotUse& of_head = use[block].heads[head];
         of_block["used_share"][head] = of_head.used_share();
         of_block["kl_to_uniform"][head] = of_head.kl_to_uniform();
-        std::printf("block %zu  head %zu  used %5.1f %%  KL to uniform %.3f nats\n", block, head,
-                    100 * of_head.used_share(), of_head.kl_to_uniform());
+        std::printf("%5zu  %4zu  %8.1f %%  %20.3f", block, head, 100 * of_head.used_share(),
+                    of_head.kl_to_uniform());
+        if (!use[block].read_ratio_of_heads.empty()) {
+          const double ratio = use[block].read_ratio_of_heads[head].value();
+          of_block["read_ratio_of_heads"][head] = ratio;
+          std::printf("  %10.4f", ratio);
+        }
+        std::printf("\n");
       }
+      of_block["read_ratio"] = use[block].read_ratio.value();
+      std::printf("%5zu   all  %10s  %20s  %10.4f\n", block, "", "", use[block].read_ratio.value());
     }
     if (!options.json.empty()) midus::write_file(options.json, midus::dump_json(result) + "\n");
     return 0;
@@ -48,7 +58,8 @@ int slot_use(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("How evenly the heads of a model's Memory blocks use their slots.", "slot_use");
+  CLI::App app("How evenly the heads of a model's Memory blocks use their slots, and how much they add.",
+               "slot_use");
   Options options;
   app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
   app.add_option("--data", options.data, "The token file to read (see prepare)")->required();

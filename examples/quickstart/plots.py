@@ -1,4 +1,4 @@
-"""The quickstart's pictures, drawn by gnuplot as SVG and PNG."""
+"""Pictures of the quickstart and of the analyses, drawn by gnuplot as SVG and PNG."""
 
 import json
 import math
@@ -84,17 +84,19 @@ def draw_frontier(results, folder):
 
 
 def draw_slot_use(uses, folder):
-    """Shares of used slots and the KL divergence to uniform use, per block and head."""
-    rows, names = [], []
+    """Shares of used slots, the KL divergence to uniform use, and |read|/|x|, per block and head."""
+    rows = []
     for name, use in uses.items():
-        names.append(name)
         for block in use["blocks"]:
-            for head, (share, divergence) in enumerate(zip(block["used_share"], block["kl_to_uniform"])):
-                rows.append((f"\"{name} {block['block']}.{head}\"", float(share), float(divergence)))
+            heads = len(block["used_share"])
+            ratios = block.get("read_ratio_of_heads", [block["read_ratio"]] * heads)  # the heads of PKM share one
+            for head, values in enumerate(zip(block["used_share"], block["kl_to_uniform"], ratios)):
+                rows.append((f"\"{name} {block['block']}.{head}\"", *map(float, values)))
     write_columns(folder / "slot_use.tsv", rows)
-    gnuplot(folder, "slot_use", ["set title 'Use of the memory slots by each block.head, on the new domain'", "set style fill solid 0.8",
-                                 "set boxwidth 0.4", "set xtics rotate by -45", "set ylabel 'share of slots that are ever read'",
-                                 "set yrange [0:1]", "set y2label 'KL to uniform use, nats'", "set y2tics", "set y2range [0:*]",
+    gnuplot(folder, "slot_use", ["set title 'Use of the memory slots by each block.head'", "set style fill solid 0.8",
+                                 "set boxwidth 0.4", "set xtics rotate by -45", "set ylabel 'share of slots that are ever read; |read|/|x|'",
+                                 "set yrange [0:*]", "set y2label 'KL to uniform use, nats'", "set y2tics", "set y2range [0:*]",
                                  "set ytics nomirror", "set grid y", "set key outside top center horizontal",
                                  f"plot 'slot_use.tsv' using 0:2:xtic(1) with boxes lc rgb '{COLOURS['midus']}' title 'share used', "
-                                 f"'slot_use.tsv' using ($0+0.2):3 axes x1y2 with points pt 7 ps 1 lc rgb '{COLOURS['pkm']}' title 'KL to uniform'"])
+                                 f"'slot_use.tsv' using ($0+0.2):3 axes x1y2 with points pt 7 ps 1 lc rgb '{COLOURS['pkm']}' title 'KL to uniform', "
+                                 f"'slot_use.tsv' using ($0-0.2):4 with points pt 9 ps 1 lc rgb '{COLOURS['llama_pro']}' title '|read|/|x|'"])

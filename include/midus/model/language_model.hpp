@@ -246,8 +246,9 @@ class LanguageModel {
     return out;
   }
 
-  /// Runs the stack over ids [B,T] and calls f(j, read) with the `MemoryRead` of every Memory block j: which
-  /// slots its heads retrieved, and their weights. What it views lives until f returns.
+  /// Runs the stack over ids [B,T] and calls f(j, read, x, written) for every Memory block j: its
+  /// `MemoryRead`, that is, which slots its heads retrieved, and their weights; the residual stream x [B·T,d]
+  /// before it; and what its memory adds to that, [B·T,d]. What they view lives until f returns.
   template <class F>
   void memory_reads(View<const std::int32_t, 2> ids, F&& f) requires(Config::Where::count > 0) {
     check_ids(ids, Config::vocab_size);
@@ -257,8 +258,12 @@ class LanguageModel {
     embed_tokens_.forward(*device_, ids.flat(), x);
     if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
     blocks_.forward(*device_, tokens, x, *saved_, 0, false);
-    for (std::size_t j = 0; j < Config::Where::count; ++j)
-      f(j, std::as_const(saved_->memory_blocks[j].memory.read));
+    for (std::size_t j = 0; j < Config::Where::count; ++j) {
+      const auto within = device_->scope();
+      const auto& saved = std::as_const(saved_->memory_blocks[j]);
+      const In<D, 2> written = blocks_.memory_blocks[j].written(*device_, saved);
+      f(j, saved.memory.read, saved.x, written);
+    }
   }
 
  private:

@@ -49,6 +49,15 @@ struct MemoryBlockLayer {
     memory.forward(device, saved.self_attn.y, saved.memory, stream(y));
   }
 
+  /// What forward added to x, [R,d], computed again: beside x it would be lost to rounding.
+  Out<Device, 2> written(Device& device, const Saved& saved) const {
+    const auto out = device.allocate(saved.x.shape());
+    device.fill(out, typename Device::Scalar(0));
+    typename MemoryLayer::Saved now;
+    memory.forward(device, saved.self_attn.y, now, stream(out));
+    return out;
+  }
+
   void backward(Device& device, const Sequences<Device>& tokens, const Saved& saved,
                 Out<Device, 2> dx) const {
     const auto scope = device.scope();

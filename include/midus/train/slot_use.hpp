@@ -1,4 +1,5 @@
-// How evenly the heads of Memory blocks use their slots: a memory whose slots are mostly unread is wasted.
+// How evenly the heads of Memory blocks use their slots, and how much they add to the residual stream: a
+// memory whose slots are mostly unread, or whose reads are small beside what they are added to, is wasted.
 #pragma once
 
 #include <algorithm>
@@ -50,23 +51,50 @@ class HeadSlotUse {
   std::vector<double> weights_;
 };
 
+/// ‖read‖ / ‖x‖: the norm of what a memory adds, over the norm of the residual stream x to which it is added;
+/// both are over all tokens.
+class ReadRatio {
+ public:
+  void add(double read, double x) {
+    read_ += read * read;
+    x_ += x * x;
+  }
+  /// 0 where nothing was added to nothing.
+  double value() const { return read_ == 0 ? 0 : std::sqrt(read_ / x_); }
+
+ private:
+  double read_ = 0, x_ = 0;
+};
+
+/// What is known of one Memory block.
+struct BlockSlotUse {
+  std::vector<HeadSlotUse> heads;
+  ReadRatio read_ratio;
+  /// Of every head, on the slice of the stream that it writes to. Empty where heads share the whole stream
+  /// (PKM).
+  std::vector<ReadRatio> read_ratio_of_heads;
+};
+
 /// Runs the model over a token file, all but its last token, and returns the use of slots by block and head.
 /// A token of loss weight 0 counts: the memory is read for it too.
 template <class Model>
-requires(Model::Shape::Where::count >
-         0) std::vector<std::vector<HeadSlotUse>> slot_use(Model& model, const EvaluationBatches& batches,
-                                                           Index rows = 16) {
-  constexpr Index slots = slots_of<Model::Shape::Inserted::MemoryConfig::keys>();
-  std::vector<std::vector<HeadSlotUse>> use(Model::Shape::Where::count);
+requires(Model::Shape::Where::count > 0) std::vector<BlockSlotUse> slot_use(Model& model,
+                                                                            const EvaluationBatches& batches,
+                                                                            Index rows = 16) {
+  using Memory = typename Model::Shape::Inserted::MemoryConfig;
+  constexpr Index slots = slots_of<Memory::keys>();
+  constexpr bool own_slices = requires { Memory::heads; };
+  std::vector<BlockSlotUse> use(Model::Shape::Where::count);
   rows = std::min(rows, batches.windows());
   const Shape<2> shape{{rows, batches.length()}};
   std::vector<std::int32_t> ids(static_cast<std::size_t>(shape.size())), targets(ids.size());
   for (Index batch = 0; batch < batches.batches(rows); ++batch) {
     batches.fill(batch, {ids.data(), shape}, {targets.data(), shape});
-    model.memory_reads({ids.data(), shape}, [&](std::size_t block, const auto& read) {
-      const Index heads = read.slots.extent(1), top_k = read.slots.extent(2);
-      std::vector<HeadSlotUse>& of_heads = use[block];
+    model.memory_reads({ids.data(), shape}, [&](std::size_t block, const auto& read, auto x, auto written) {
+      const Index heads = read.slots.extent(1), top_k = read.slots.extent(2), width = x.extent(1);
+      std::vector<HeadSlotUse>& of_heads = use[block].heads;
       of_heads.resize(static_cast<std::size_t>(heads), HeadSlotUse(slots));
+      if (own_slices) use[block].read_ratio_of_heads.resize(of_heads.size());
       // Windows follow one another; behind the file's last input there is padding.
       const Index tokens = std::min(shape.size(), batches.file().size() - 1 - batch * shape.size());
       for (Index token = 0; token < tokens; ++token)
@@ -74,6 +102,13 @@ requires(Model::Shape::Where::count >
           for (Index i = 0; i < top_k; ++i)
             of_heads[static_cast<std::size_t>(head)].add(read.slots(token, head, i),
                                                          static_cast<double>(read.weights(token, head, i)));
+      for (Index token = 0; token < tokens; ++token)
+        for (Index i = 0; i < width; ++i) {
+          const auto added = static_cast<double>(written(token, i)), to = static_cast<double>(x(token, i));
+          use[block].read_ratio.add(added, to);
+          if (own_slices)
+            use[block].read_ratio_of_heads[static_cast<std::size_t>(i / (width / heads))].add(added, to);
+        }
     });
   }
   return use;
