@@ -6,8 +6,8 @@
 #     again when the file changes; what is wrong with it is an error of CMake.
 #
 #   midus_add_programs(NAME [FOLDER directory])
-#     Makes the target NAME_programs: pretrain, cpt, evaluate, sample, score, logits and slot_use for the model, which come
-#     to lie in FOLDER (default: NAME/ in the build directory). They are one executable with several names.
+#     Makes the target NAME_programs: pretrain, cpt, evaluate, sample, score, logits, slot_use and head_ablation for the model,
+#     which come to lie in FOLDER (default: NAME/ in the build directory). They are one executable with several names.
 include_guard(GLOBAL)
 
 # Sets `result` to the program model_header, which is compiled now: a type is needed before anything can be
@@ -127,7 +127,7 @@ function(midus_add_programs name)
     target_link_libraries(${name}_programs PRIVATE midus_settings)
   endif()
   set_target_properties(${name}_programs PROPERTIES OUTPUT_NAME programs RUNTIME_OUTPUT_DIRECTORY "${folder}")
-  foreach(program pretrain cpt evaluate sample score logits slot_use)
+  foreach(program pretrain cpt evaluate sample score logits slot_use head_ablation)
     add_custom_command(TARGET ${name}_programs POST_BUILD VERBATIM
                        COMMAND ${CMAKE_COMMAND} -E create_hardlink programs ${program}
                        WORKING_DIRECTORY "${folder}")

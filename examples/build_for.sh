@@ -4,8 +4,8 @@
 #   bash examples/build_for.sh DIRECTORY [--into FOLDER]
 #
 # DIRECTORY is a checkpoint, or holds only a config.json. The programs are pretrain, cpt, evaluate, sample,
-# score, logits and slot_use. They come to lie in FOLDER, by default build/programs/SHAPE in the repository, which
-# all checkpoints of one shape share; the last line printed is that folder:
+# score, logits, slot_use and head_ablation. They come to lie in FOLDER, by default build/programs/SHAPE in the
+# repository, which all checkpoints of one shape share; the last line printed is that folder:
 #
 #   programs=$(bash examples/build_for.sh llama | tail -n 1)
 #   "$programs/evaluate" llama --data test=test.bin
@@ -105,7 +105,7 @@ cmake --build "$build" --target model_programs >&2 || fail "the build failed"
 
 folder=${into:-$root/$shape$suffix}
 mkdir -p "$folder"
-for program in pretrain cpt evaluate sample score logits slot_use; do
+for program in pretrain cpt evaluate sample score logits slot_use head_ablation; do
     # Another name first: a program that is running keeps its file.
     if ! cmp -s "$build/programs/$program" "$folder/$program"; then
         cp "$build/programs/$program" "$folder/.$program.$$"

@@ -9,6 +9,7 @@
 #include "common.hpp"
 #include "midus/model/sampling.hpp"
 #include "midus/tokenizer.hpp"
+#include "midus/train/head_ablation.hpp"
 #include "midus/train/slot_use.hpp"
 #include "midus_model.hpp"
 #include "training.hpp"
@@ -35,6 +36,9 @@ namespace score {
 namespace slot_use {
 #include "slot_use.cpp"
 }
+namespace head_ablation {
+#include "head_ablation.cpp"
+}
 
 int main(int argc, char** argv) {
   const std::string name = argc > 0 ? std::filesystem::path(argv[0]).filename().string() : "";
@@ -45,9 +49,11 @@ int main(int argc, char** argv) {
   if (name == "score") return score::main(argc, argv);
   if (name == "logits") return logits::main(argc, argv);
   if (name == "slot_use") return slot_use::main(argc, argv);
+  if (name == "head_ablation") return head_ablation::main(argc, argv);
   std::fprintf(
       stderr,
-      "%s: call this by the name of a program: pretrain, cpt, evaluate, sample, score, logits or slot_use\n",
+      "%s: call this by the name of a program: pretrain, cpt, evaluate, sample, score, logits, slot_use or "
+      "head_ablation\n",
       name.c_str());
   return 1;
 }

@@ -100,3 +100,18 @@ def draw_slot_use(uses, folder):
                                  f"plot 'slot_use.tsv' using 0:2:xtic(1) with boxes lc rgb '{COLOURS['midus']}' title 'share used', "
                                  f"'slot_use.tsv' using ($0+0.2):3 axes x1y2 with points pt 7 ps 1 lc rgb '{COLOURS['pkm']}' title 'KL to uniform', "
                                  f"'slot_use.tsv' using ($0-0.2):4 with points pt 9 ps 1 lc rgb '{COLOURS['llama_pro']}' title '|read|/|x|'"])
+
+
+def draw_head_ablation(ablation, folder):
+    """A heat map: by how much the loss grows without the memory of a block's head."""
+    rows = [[float(value) for value in block["increase"]] for block in ablation["blocks"]]
+    largest = max(abs(value) for row in rows for value in row) or 1.0
+    write_columns(folder / "head_ablation.tsv", rows)
+    labels = ", '' matrix using 1:2:(sprintf('%.4f', $3)) with labels font ',9' notitle" if len(rows[0]) <= 12 else ""
+    gnuplot(folder, "head_ablation", [f"set title 'Loss without one head’s memory, minus the loss with all ({ablation['loss']:.4f} nats/token)'",
+                                      "set xlabel 'head'", "set ylabel 'Memory block'", "set xtics 1 scale 0", "set ytics 1 scale 0",
+                                      f"set xrange [-0.5:{len(rows[0]) - 0.5}]", f"set yrange [{len(rows) - 0.5}:-0.5]",
+                                      "set palette defined (-1 '#2166ac', 0 '#ffffff', 1 '#b2182b')",
+                                      f"set cbrange [{-largest:g}:{largest:g}]", "set cblabel 'nats/token'",
+                                      "plot 'head_ablation.tsv' matrix with image notitle" + labels],
+            height=200 + 40 * max(4, len(rows)))
