@@ -25,9 +25,6 @@ if ((${#missing[@]})); then
 fi
 
 # The programs that know no model's shape; the driver builds the others for each model.
-cmake -S . -B build/quickstart -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=OFF > build-quickstart.log ||
-  { cat build-quickstart.log; exit 1; }
-rm build-quickstart.log
-cmake --build build/quickstart --target prepare upscale
+tools=$(bash examples/build_tools.sh | tail -n 1)
 
-PATH="$PWD/build/quickstart/examples:$PATH" exec python3 -B examples/quickstart/quickstart.py "$@"
+PATH="$tools:$PATH" exec python3 -B examples/quickstart/quickstart.py "$@"

@@ -26,11 +26,11 @@ def draw(path, folder):
         name = "head_ablation"
     elif "read_ratio" in keys:
         plots.draw_slot_use({"": result}, folder)
-        name = "slot_use"
+        name = "{slot_use,read_ratio}"
     else:
         sys.exit(f"draw.py: {path}: expected what slot_use or head_ablation write with --json, found blocks with "
                  + ", ".join(keys))
-    print(f"wrote {folder / name}.png and .svg")
+    print(f"wrote {folder / name}.{{png,svg}}")
 
 
 def main():

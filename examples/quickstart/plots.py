@@ -94,12 +94,15 @@ def draw_slot_use(uses, folder):
                 rows.append((f"\"{name} {block['block']}.{head}\"", *map(float, values)))
     write_columns(folder / "slot_use.tsv", rows)
     gnuplot(folder, "slot_use", ["set title 'Use of the memory slots by each block.head'", "set style fill solid 0.8",
-                                 "set boxwidth 0.4", "set xtics rotate by -45", "set ylabel 'share of slots that are ever read; |read|/|x|'",
-                                 "set yrange [0:*]", "set y2label 'KL to uniform use, nats'", "set y2tics", "set y2range [0:*]",
+                                 "set boxwidth 0.4", "set xtics rotate by -45", "set ylabel 'share of slots that are ever read'",
+                                 "set yrange [0:1]", "set y2label 'KL to uniform use, nats'", "set y2tics", "set y2range [0:*]",
                                  "set ytics nomirror", "set grid y", "set key outside top center horizontal",
                                  f"plot 'slot_use.tsv' using 0:2:xtic(1) with boxes lc rgb '{COLOURS['midus']}' title 'share used', "
-                                 f"'slot_use.tsv' using ($0+0.2):3 axes x1y2 with points pt 7 ps 1 lc rgb '{COLOURS['pkm']}' title 'KL to uniform', "
-                                 f"'slot_use.tsv' using ($0-0.2):4 with points pt 9 ps 1 lc rgb '{COLOURS['llama_pro']}' title '|read|/|x|'"])
+                                 f"'slot_use.tsv' using ($0+0.2):3 axes x1y2 with points pt 7 ps 1 lc rgb '{COLOURS['pkm']}' title 'KL to uniform'"])
+    gnuplot(folder, "read_ratio", ["set title 'Norm of what each block.head reads, over that of the stream to which it is added'",
+                                   "set style fill solid 0.8", "set boxwidth 0.4", "set xtics rotate by -45", "set ylabel '|read|/|x|'",
+                                   "set yrange [0:*]", "set grid y",
+                                   f"plot 'slot_use.tsv' using 0:4:xtic(1) with boxes lc rgb '{COLOURS['midus']}' notitle"])
 
 
 def draw_head_ablation(ablation, folder):
@@ -115,3 +118,30 @@ def draw_head_ablation(ablation, folder):
                                       f"set cbrange [{-largest:g}:{largest:g}]", "set cblabel 'nats/token'",
                                       "plot 'head_ablation.tsv' matrix with image notitle" + labels],
             height=200 + 40 * max(4, len(rows)))
+
+
+SERIES = ["#e7298a", "#1b9e77", "#7570b3", "#d95f02", "#666666"]
+
+
+def draw_sweep(name, label, rows, names, before, folder):
+    """The loss on each text against one number, or for each placement; dashed, the base's. `rows` are (what was set,
+    {text: loss}), smallest first."""
+    numbers = not isinstance(rows[0][0], str)
+    write_columns(folder / f"{name}.tsv", [(x if numbers else f'"{x}"', *(losses[each] for each in names)) for x, losses in rows])
+    commands = [f"set title 'Loss after continued pre-training, by {label}'", f"set xlabel '{label}'", "set ylabel 'nats/token'",
+                "set grid y", "set key outside top center horizontal"]
+    plots = []
+    for i, each in enumerate(names):
+        colour = f"lc rgb '{SERIES[i % len(SERIES)]}'"
+        if numbers:
+            plots.append(f"'{name}.tsv' using 1:{i + 2} with linespoints lw 2 pt 7 {colour} title \"{each}\"")
+        else:
+            plots.append(f"'{name}.tsv' using {i + 2}:xtic(1) {colour} title \"{each}\"")
+        plots.append(f"{before[each]:.6g} with lines dt 2 {colour} title \"{each}, the base\"")
+    if numbers:
+        commands += ["set logscale x 2", "set xtics (" + ", ".join(str(x) for x, _ in rows) + ")",
+                     "set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.1"]
+    else:
+        commands += ["set style data histograms", "set style histogram clustered gap 1", "set style fill solid 0.8",
+                     "set yrange [0:*]", "set offsets 0, 0, graph 0.1, 0"]
+    gnuplot(folder, name, [*commands, "plot " + ", ".join(plots)])

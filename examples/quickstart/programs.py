@@ -53,7 +53,7 @@ def run(command, keep=False):
             stopped = True
     if stopped or process.returncode != 0:
         reason = "stopped" if stopped else f"{command[0]} ended with status {process.returncode}"
-        sys.exit(f"{reason}; the same command of the quickstart goes on from here")
+        sys.exit(f"{reason}; the same command goes on from here")
     if keep:
         printed = printed.decode("utf-8", errors="replace").rstrip("\n")
         print(printed, flush=True)

@@ -193,7 +193,7 @@ def write_html(quickstart, results, rows, samples, uses, prompts, folder):
              "<h2>Learning against forgetting</h2>", svg(folder, "frontier"), "<h2>Loss curves</h2>",
              svg(folder, "cpt_loss"), svg(folder, "base_loss")]
     if uses:
-        parts += ["<h2>Slot use</h2>", svg(folder, "slot_use")]
+        parts += ["<h2>Slot use</h2>", svg(folder, "slot_use"), svg(folder, "read_ratio")]
     parts.append("<h2>Continuations</h2>")
     for i, prompt in enumerate(prompts):
         parts.append(f"<h3>“{html.escape(prompt)}”</h3>")
