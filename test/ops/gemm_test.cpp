@@ -52,37 +52,56 @@ TEMPLATE_LIST_TEST_CASE("gemm: forward and backward", "", Devices) {
   check_op<TestType>(shape);
 }
 
+// Around the edges of packets, streams and tiles, and up to where packing begins.
+TEMPLATE_LIST_TEST_CASE("gemm: few rows", "", Devices) {
+  const auto R = GENERATE(range(Index{1}, few_rows + 2));
+  for (const auto& [K, N] :
+       {std::pair<Index, Index>{1, 3}, {5, 4}, {16, 33}, {67, 70}, {1031, 5}, {40, 131}}) {
+    INFO("R " << R << " K " << K << " N " << N);
+    check_op<TestType>(GemmCase{R, K, N});
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("gemm: no rows, no columns, a sum of nothing", "", Devices) {
   check_op<TestType>(GENERATE(GemmCase{0, 5, 6}, GemmCase{4, 5, 0}, GemmCase{4, 0, 5}));
 }
 
-// A batch may be split, and a token decoded alone: not promised, but kept.
+// A batch may be split: not promised, but kept among few rows, and among many.
 TEMPLATE_LIST_TEST_CASE("gemm: a row does not depend on the rows beside it", "", Devices) {
   using S = typename TestType::Scalar;
   if constexpr (uses_blas<S>) return;  // other libraries take other ways for other sizes
-  constexpr Index R = 300, K = 410, N = 150;
+  constexpr Index K = 410, N = 150;
+  const auto [R, rows] = GENERATE(std::pair{few_rows, Index{1}}, std::pair{Index{300}, few_rows + 1});
   Tensors<TestType> t(2);
-  const auto x = t.random("x", Shape{R, K}), y = t.output(Shape{R, N}), one = t.output(Shape{Index{1}, N});
+  const auto x = t.random("x", Shape{R, K}), y = t.output(Shape{R, N}), part = t.output(Shape{rows, N});
   const auto w = t.weight("w", Shape{N, K});
   run(t.device, Gemm<S>{.x = x, .w = w, .y = y});
-  for (const Index r : {Index{0}, Index{5}, Index{119}, R - 1}) {
-    run(t.device, Gemm<S>{.x = x.slice(r, 1), .w = w, .y = one});
-    CHECK(std::memcmp(one.data(), y.row(r), N * sizeof(S)) == 0);
+  for (const Index r : {Index{0}, Index{1}, Index{2}, Index{5}, R / 2, R - rows}) {
+    run(t.device, Gemm<S>{.x = x.slice(r, rows), .w = w, .y = part});
+    INFO("row " << r << " of " << R);
+    CHECK(std::memcmp(part.data(), y.row(r), static_cast<std::size_t>(rows * N) * sizeof(S)) == 0);
   }
 }
 
 TEMPLATE_LIST_TEST_CASE("gemm: NaN and infinity stay in their row", "", Devices) {
   using S = typename TestType::Scalar;
+  constexpr S nan = std::numeric_limits<S>::quiet_NaN(), infinity = std::numeric_limits<S>::infinity();
+  constexpr Index K = 30, N = 40;
+  const Index R = GENERATE(Index{few_rows}, Index{20});
   Tensors<TestType> t(2);
-  const auto x = t.random("x", Shape{Index{20}, Index{30}}), y = t.output(Shape{Index{20}, Index{40}});
-  x(3, 29) = std::numeric_limits<S>::quiet_NaN();
-  x(7, 0) = std::numeric_limits<S>::infinity();
-  run(t.device, Gemm<S>{.x = x, .w = t.weight("w", Shape{Index{40}, Index{30}}), .y = y});
-  for (Index r = 0; r < 20; ++r)
-    for (Index n = 0; n < 40; ++n) {
+  const auto x = t.random("x", Shape{R, K}), w = t.random("w", Shape{N, K}), y = t.output(Shape{R, N});
+  x(3, 29) = nan;
+  x(7, 0) = infinity;
+  run(t.device, Gemm<S>{.x = x, .w = w, .y = y});
+  for (Index r = 0; r < R; ++r)
+    for (Index n = 0; n < N; ++n) {
       CHECK(std::isnan(y(r, n)) == (r == 3));
       CHECK(std::isinf(y(r, n)) == (r == 7));
     }
+  w(39, 28) = nan;  // a weight's stays in its column
+  run(t.device, Gemm<S>{.x = x, .w = w, .y = y});
+  for (Index r = 0; r < R; ++r)
+    for (Index n = 0; n < N; ++n) CHECK(std::isnan(y(r, n)) == (r == 3 || n == 39));
 }
 
 }  // namespace

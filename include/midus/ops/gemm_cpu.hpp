@@ -3,6 +3,7 @@
 
 #include "midus/device/cpu.hpp"
 #include "midus/device/product.hpp"
+#include "midus/ops/few_rows_cpu.hpp"
 #include "midus/ops/gemm.hpp"
 #include "midus/ops/gemm_blas_cpu.hpp"
 
@@ -42,11 +43,26 @@ void pack_weight_transposed(const WeightView<S, 2>& w, Index first, Index count,
   }
 }
 
+/// The form for few rows: W is read where it lies.
+template <class S>
+void gemm_few_rows(Cpu<S>& device, const Gemm<S>& op) {
+  constexpr Index tile = 32;  // of W's rows
+  const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
+  with_stored(op.w, [&](const auto* w) {
+    device.parallel_for(tiles_in(N, tile), [&](Index task, Arena&) {
+      const Index n = task * tile;
+      multiply_few_rows<S>(R, std::min(tile, N - n), K, op.x.data(), K, w + n * K, op.y.data() + n, N,
+                           op.plus.empty() ? nullptr : op.plus.data() + n, N);
+    });
+  });
+}
+
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const Gemm<S>& op) {
   if constexpr (uses_blas<S>) return gemm_by_blas(device, op);
   using Tiles = GemmTiles<S>;
   const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
+  if (R <= few_rows) return gemm_few_rows(device, op);
   const auto multiply_tile = [&](Index r, Index rows, Index n, Index cols, const S* panels) {
     multiply<S>(rows, cols, K, left_rows(op.x.data() + r * K, K), panels, op.y.data() + r * N + n, N,
                 op.plus.empty() ? nullptr : op.plus.data() + r * N + n, N);

@@ -7,6 +7,7 @@
 
 #include "midus/device/cpu.hpp"
 #include "midus/device/product.hpp"
+#include "midus/ops/few_rows_cpu.hpp"
 #include "midus/ops/product_key_top_k.hpp"
 #include "midus/ops/top_k_cpu.hpp"
 
@@ -112,22 +113,34 @@ void softmax_descending(S* x, Index rows, Index k) {
 
 inline constexpr Index product_key_rows = 32;  // of one head in a task
 
-/// Both sides' sub-keys, packed for the products with queries: task h packs head h's.
+/// Both sides' sub-keys for the products with queries: packed, task h packs head h's, or for few queries as
+/// they are stored.
 template <class S>
 struct ProductKeyPanels {
   const WeightView<S, 3>&row_keys, &col_keys;
   View<S, 3> packed;  // [2,H,...]
 
   ProductKeyPanels(const ProductKeyTopK<S>& op, Cpu<S>& device)
-      : row_keys(op.row_keys),
-        col_keys(op.col_keys),
-        packed(device.allocate(
-            Shape{Index{2}, row_keys.extent(0), panel_size<S>(row_keys.extent(2), row_keys.extent(1))})) {
-    device.parallel_for(2 * packed.extent(1), [this](Index task, Arena& scratch) {
-      const Index side = task % 2, h = task / 2, n = row_keys.extent(1), half = row_keys.extent(2);
+      : row_keys(op.row_keys), col_keys(op.col_keys) {
+    if (op.query.extent(0) <= few_rows) return;
+    const Index H = row_keys.extent(0), n = row_keys.extent(1), half = row_keys.extent(2);
+    packed = device.allocate(Shape{Index{2}, H, panel_size<S>(half, n)});
+    device.parallel_for(2 * H, [&, this](Index task, Arena& scratch) {
+      const Index side = task % 2, h = task / 2;
       const S* const keys =
           (side == 0 ? row_keys : col_keys).widen(h * n * half, n * half, take<S>(scratch, n * half));
       pack_transposed(keys, half, n, half, packed.row(side, h));
+    });
+  }
+
+  /// The scores [rows,n] of head h's queries, `ldq` apart, on one side.
+  void multiply_with(const S* query, Index ldq, Index rows, Index side, Index h, S* scores) const {
+    const WeightView<S, 3>& keys = side == 0 ? row_keys : col_keys;
+    const Index n = keys.extent(1), half = keys.extent(2);
+    if (!packed.empty())
+      return multiply<S>(rows, n, half, left_rows(query, ldq), packed.row(side, h), scores, n, nullptr, 0);
+    with_stored(keys, [&](const auto* stored) {
+      multiply_few_rows<S>(rows, n, half, query, ldq, stored + h * n * half, scores, n, nullptr, 0);
     });
   }
 };
@@ -146,9 +159,8 @@ template <class S>
     S* const row_scores = take<S>(scratch, rows * n);
     S* const col_scores = take<S>(scratch, rows * n);
     const S* const query = op.query.row(begin, h);
-    multiply<S>(rows, n, half, left_rows(query, H * D), panels.packed.row(0, h), row_scores, n, nullptr, 0);
-    multiply<S>(rows, n, half, left_rows(query + half, H * D), panels.packed.row(1, h), col_scores, n,
-                nullptr, 0);
+    panels.multiply_with(query, H * D, rows, 0, h, row_scores);
+    panels.multiply_with(query + half, H * D, rows, 1, h, col_scores);
     ProductKeySide<S> row(rows, k, scratch), col(rows, k, scratch);
     row.select(row_scores, rows, n, k);
     col.select(col_scores, rows, n, k);
