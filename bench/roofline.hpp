@@ -104,4 +104,28 @@ inline double gather_gigabytes(int threads, Index rows, Index width) {
   return 1e-9 * sizeof(float) * static_cast<double>(tasks * reads * width) / time;
 }
 
+/// Bytes a second, in 10^9, that so many threads read, each in four streams at once, from memory far larger
+/// than the cache.
+inline double read_gigabytes(int threads) {
+  constexpr Index streams = 4, tasks = 1024, count = Index{1} << 27;  // 512 MiB
+  constexpr Index part = count / tasks / streams;
+  ThreadPool pool(threads);
+  const std::vector<float> from(static_cast<std::size_t>(count), 1.0f);
+  std::vector<float> sums(static_cast<std::size_t>(tasks));
+  const double time = seconds(threads, 5, [&] {
+    pool.parallel_for(tasks, [&](Index task, int) {
+      const float* const at = from.data() + task * streams * part;
+      simd::Packet<float> sum[streams];
+      MIDUS_UNROLL
+      for (auto& each : sum) each = simd::broadcast(0.0f);
+      for (Index i = 0; i < part; i += simd::width<float>) {
+        MIDUS_UNROLL
+        for (Index s = 0; s < streams; ++s) sum[s] = sum[s] + simd::load(at + s * part + i);
+      }
+      sums[static_cast<std::size_t>(task)] = simd::sum_of<float>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    });
+  });
+  return 1e-9 * sizeof(float) * static_cast<double>(count) / time;
+}
+
 }  // namespace midus::bench
