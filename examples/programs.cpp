@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "common.hpp"
-#include "midus/model/sampling.hpp"
+#include "midus/model/generate.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus/train/head_ablation.hpp"
 #include "midus/train/slot_use.hpp"

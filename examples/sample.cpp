@@ -2,11 +2,13 @@
 // are bytes. Build it for the checkpoint's shape with `bash examples/build_for.sh DIRECTORY`.
 //
 //     sample CHECKPOINT_DIR --prompt "In the beginning" --max-tokens 200 --temperature 0.8
-#include <algorithm>
+//
+// The text comes out token by token, and the speed on standard error. Several prompts are continued together:
+// their texts follow in order, a line "---" between two.
 #include <optional>
 
 #include "common.hpp"
-#include "midus/model/sampling.hpp"
+#include "midus/model/generate.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus_model.hpp"
 
@@ -16,11 +18,11 @@ using midus::fail, midus::Index;
 
 struct Options {
   std::string directory;
-  std::optional<std::string> prompt, prompt_file;
+  std::vector<std::string> prompts;
+  std::optional<std::string> prompt_file;
   std::optional<Index> max_tokens;
   std::vector<std::string> stop;
-  midus::SamplingOptions sampling;
-  std::uint64_t seed = 0;
+  midus::GenerateOptions generate;
   int threads = 0;
 };
 
@@ -36,7 +38,6 @@ class Text {
     if (tokenizer_->vocab_size() > vocabulary)
       fail(tokenizer_->file, " has ids up to ", tokenizer_->vocab_size() - 1, ", the model a vocabulary of ",
            vocabulary, ": they do not belong together");
-    stream_.emplace(*tokenizer_);
   }
 
   std::vector<std::int32_t> encode(std::string_view text) const {
@@ -50,6 +51,12 @@ class Text {
     if (!id) fail("--stop: there is no token ", midus::in_quotes(token));
     return *id;
   }
+  /// A text begins with these tokens: what follows may depend on them.
+  void start(const std::vector<std::int32_t>& ids) {
+    if (!tokenizer_) return;
+    stream_.emplace(*tokenizer_);
+    for (const std::int32_t id : ids) stream_->push(id);
+  }
   /// What has become certain of the text.
   std::string push(std::int32_t id) {
     if (stream_) return stream_->push(id);
@@ -62,25 +69,20 @@ class Text {
   std::optional<midus::TextStream> stream_;
 };
 
-std::string prompt(const Options& options) {
-  if (!options.prompt_file) return options.prompt.value_or("");
+std::vector<std::string> prompts(const Options& options) {
+  if (!options.prompt_file) return options.prompts;
   const midus::MappedFile file(*options.prompt_file);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.size()};
+  return {std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size())};
 }
 
-/// How many tokens to add so that all have a position that the model knows.
-Index tokens_to_add(const Options& options, Index prompt, Index positions) {
-  constexpr Index unless_given = 200;
-  const Index room = positions - prompt;
-  if (room < 0)
-    fail("the prompt has ", prompt, " tokens; the model knows ", positions,
-         " positions (max_position_embeddings)");
-  if (!options.max_tokens) return std::min(unless_given, room);
-  if (*options.max_tokens < 0) fail("--max-tokens must be at least 0, found ", *options.max_tokens);
-  if (*options.max_tokens > room)
-    fail("--max-tokens ", *options.max_tokens, ": behind the prompt's ", prompt, " tokens there is room for ",
-         room, " (max_position_embeddings is ", positions, ")");
-  return *options.max_tokens;
+/// Throws where --max-tokens has no meaning, or a token behind a prompt would have a position that the model
+/// does not know.
+void check_max_tokens(Index wanted, const std::vector<std::vector<std::int32_t>>& ids, Index positions) {
+  if (wanted < 0) fail("--max-tokens must be at least 0, found ", wanted);
+  for (const std::vector<std::int32_t>& prompt : ids)
+    if (const Index room = positions - static_cast<Index>(prompt.size()); wanted > room)
+      fail("--max-tokens ", wanted, ": behind the prompt's ", prompt.size(), " tokens there is room for ",
+           room, " (max_position_embeddings is ", positions, ")");
 }
 
 void print(std::string_view text) {
@@ -93,33 +95,41 @@ int sample(const Options& options) {
   const midus::LlamaConfig config = midus::read_llama_config(options.directory);
   midus::check_shape<midus_model::Model>(config, options.directory);
   Text text(options.directory, vocabulary);
-  std::vector<Index> stop = config.eos_token_ids;
-  for (const std::string& token : options.stop) stop.push_back(text.id_of(token));
-  midus::Sampler draw(options.sampling, options.seed);
-  const std::string given = prompt(options);
-  std::vector<std::int32_t> ids = text.encode(given);
-  if (ids.empty())
-    fail("the prompt is empty, and the tokenizer puts no token at the beginning: give some text");
-  const auto length = static_cast<Index>(ids.size());
-  const Index count = tokens_to_add(options, length, config.max_position_embeddings);
+  midus::GenerateOptions how = options.generate;
+  how.stop = config.eos_token_ids;
+  for (const std::string& token : options.stop) how.stop.push_back(text.id_of(token));
+  const midus::Sampler checked(how.sampling);  // throws before anything is loaded or printed
+  const std::vector<std::string> given = prompts(options);
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::string& prompt : given) ids.push_back(text.encode(prompt));
+  midus::check_prompts(ids, config.max_position_embeddings);
+  if (options.max_tokens) {
+    check_max_tokens(*options.max_tokens, ids, config.max_position_embeddings);
+    how.max_tokens = *options.max_tokens;
+  }
 
   midus::Cpu<float> device(options.threads);
   auto model = load_model<midus_model::Model>(options.directory, device);
-  auto cache = model.make_cache(1, length + count);
-  print(given);
-
-  ids.reserve(static_cast<std::size_t>(length + count));  // what `next` views stays where it is
-  midus::View<const std::int32_t, 2> next{ids.data(), midus::Shape<2>{{1, length}}};
-  for (const std::int32_t id : ids) text.push(id);  // what follows may depend on it
-  for (Index i = 0; i < count; ++i) {
-    const auto scope = device.scope();
-    ids.push_back(draw(midus::View<const float, 1>(model.infer(next, cache).flat()), ids));
-    if (std::ranges::find(stop, ids.back()) != stop.end()) break;
-    print(text.push(ids.back()));
-    next = {&ids.back(), midus::Shape<2>{{1, 1}}};
+  const bool alone = given.size() == 1;
+  const auto start = [&](std::size_t i) {
+    if (i > 0) print("\n---\n");
+    text.start(ids[i]);
+    print(given[i]);
+  };
+  if (alone) start(0);
+  const midus::Generated generated = midus::generate(model, ids, how, [&](std::size_t, std::int32_t id) {
+    if (alone) print(text.push(id));
+  });
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    if (!alone) {
+      start(i);
+      for (const std::int32_t id : generated.ids[i]) print(text.push(id));
+    }
+    print(text.finish());
   }
-  print(text.finish());
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("cannot write the text to standard output");
+  std::fprintf(stderr, "\nprompt %.1f tokens/s, text %.1f tokens/s\n", generated.prompt_tokens_per_s,
+               generated.tokens_per_s);
   return 0;
 }
 
@@ -131,27 +141,30 @@ int main(int argc, char** argv) {
       "sample");
   Options options;
   app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
-  auto* const text = app.add_option("--prompt", options.prompt, "The text to continue");
+  auto* const text =
+      app.add_option("--prompt", options.prompts, "The text to continue; may be given several times")
+          ->allow_extra_args(false);
   auto* const file = app.add_option("--prompt-file", options.prompt_file, "A file with the text to continue");
   text->excludes(file);
   app.add_option("--max-tokens", options.max_tokens, "Tokens to add (default: 200, or what fits)");
-  app.add_option("--temperature", options.sampling.temperature, "0: always the most probable token")
+  app.add_option("--temperature", options.generate.sampling.temperature, "0: always the most probable token")
       ->capture_default_str();
-  app.add_option("--top-k", options.sampling.top_k, "Draw from the K most probable; 0: from all")
+  app.add_option("--top-k", options.generate.sampling.top_k, "Draw from the K most probable; 0: from all")
       ->capture_default_str();
-  app.add_option("--top-p", options.sampling.top_p, "Draw from the fewest tokens that have probability P")
+  app.add_option("--top-p", options.generate.sampling.top_p,
+                 "Draw from the fewest tokens that have probability P")
       ->capture_default_str();
-  app.add_option("--min-p", options.sampling.min_p,
+  app.add_option("--min-p", options.generate.sampling.min_p,
                  "Leave out tokens that are less than P times as probable as the most probable one")
       ->capture_default_str();
-  app.add_option("--repetition-penalty", options.sampling.repetition_penalty,
+  app.add_option("--repetition-penalty", options.generate.sampling.repetition_penalty,
                  "Above 1: tokens that occurred become less probable")
       ->capture_default_str();
   app.add_option("--stop", options.stop, "Tokens to stop at, beside the eos_token_id of config.json");
-  add_seed(app, options.seed, "The same seed gives the same text");
+  add_seed(app, options.generate.seed, "The same seed gives the same text");
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] {
-    if (!options.prompt && !options.prompt_file) fail("give --prompt or --prompt-file");
+    if (options.prompts.empty() && !options.prompt_file) fail("give --prompt or --prompt-file");
     return sample(options);
   });
 }

@@ -42,7 +42,7 @@ class Decoder {
   std::int32_t operator()() {
     const auto scope = model_.device().scope();
     const auto last = static_cast<Index>(ids_.size()) - 1;
-    cache_->truncate(last);
+    cache_->truncate(0, last);
     return greedy_(View<const float, 1>(model_.infer(ids(last, 1), *cache_).flat()));
   }
 
@@ -51,7 +51,7 @@ class Decoder {
     const auto scope = model_.device().scope();
     const auto count = static_cast<Index>(ids_.size());
     const auto numbers = [](const float* row) { return std::vector<float>(row, row + Config::vocab_size); };
-    cache_->truncate(count - 1);
+    cache_->truncate(0, count - 1);
     const std::vector<float> decoded = numbers(model_.infer(ids(count - 1, 1), *cache_).data());
     demand_equal("logits", decoded, numbers(model_.logits(ids(0, count)).row(count - 1)), 1e-4);
   }

@@ -13,6 +13,8 @@ struct Problem {
   std::vector<S> q = numbers<S>(B * T * H * D, "q"), dy = numbers<S>(B * T * H * D, "dy");
   std::vector<S> k = numbers<S>(B * (past + T) * KV * D, "k"), v = numbers<S>(B * (past + T) * KV * D, "v");
   std::vector<S> y = std::vector<S>(q.size()), dq = y, dk = std::vector<S>(k.size()), dv = dk;
+  std::vector<std::int32_t> pasts =
+      std::vector<std::int32_t>(static_cast<std::size_t>(B), static_cast<std::int32_t>(past));
   std::vector<S> log_sum = std::vector<S>(static_cast<std::size_t>(B * H * T));
 
   Problem(Index b, Index t, Index h, Index kv, Index d, Index before)
@@ -24,7 +26,7 @@ struct Problem {
             .v = heads(v, past + T, KV),
             .y = heads(y, T, H),
             .log_sum = sums(),
-            .past = past};
+            .past = {pasts.data(), Shape{B}}};
   }
   CausalAttentionBackward<S> backward() {
     return {.q = heads(q, T, H),

@@ -19,7 +19,8 @@ struct Fixture {
   }
   std::string sample(const std::string& arguments) const {
     const ProgramResult result = run(arguments);
-    CHECK(result.error.empty());
+    CHECK(result.error.starts_with("\nprompt "));  // the speed, and no warning
+    CHECK(contains(result.error, " tokens/s\n"));
     CHECK(result.status == 0);
     return result.out;
   }
@@ -56,6 +57,17 @@ TEST_CASE_METHOD(Fixture, "sample: a seed is a text") {
   std::set<std::string> texts;
   for (const char* const seed : {"0", "1", "2", "18446744073709551615"}) texts.insert(sample(what + seed));
   CHECK(texts.size() == 4);
+}
+
+TEST_CASE_METHOD(Fixture, "sample: several prompts, each with the text that it has alone", "[GN-07]") {
+  const std::string how = "--max-tokens 20 --seed 2 --prompt ";
+  const std::string a = sample(how + "Hello"), b = sample(how + "x"), c = sample(how + "'so far '");
+  CHECK(sample(how + "Hello --prompt x --prompt 'so far '") == a + "\n---\n" + b + "\n---\n" + c);
+  CHECK(sample("--max-tokens 0 --prompt a --prompt b") == "a\n---\nb");
+  CHECK(sample("--prompt x --prompt " + std::string(60, 'y')).size() == 64 + 5 + 64);
+  CHECK(contains(error("--prompt x --prompt ''"), "prompt 2 is empty"));
+  CHECK(contains(error("--prompt x --prompt " + std::string(65, 'y')), "prompt 2 has 65 tokens"));
+  CHECK(contains(error(how + "x --prompt " + std::string(50, 'y')), "there is room for 14"));
 }
 
 TEST_CASE_METHOD(Fixture, "sample: the prompt comes out as it is, all bytes included") {

@@ -279,33 +279,6 @@ TEST_CASE("a later token changes no earlier output, and a sequence does not see 
   }
 }
 
-TEST_CASE("prefill and cached decoding give the logits of the full forward, at any split") {
-  Cpu<double> device(2);
-  ModelSettings settings;
-  settings.rope.llama3 = Llama3Scaling{.factor = 4, .original_max_position_embeddings = 16};
-  LanguageModel<SmallHive, Cpu<double>> model(device, settings);
-  randomise(model);
-  const Index length = 33;
-  const Tokens tokens(1, length, SmallHive::vocab_size);
-  const auto scope = device.scope();
-  const auto full = model.logits(tokens.batch().ids);
-  for (const std::vector<Index>& split :
-       {std::vector<Index>{33}, {1, 32}, {32, 1}, {16, 17}, std::vector<Index>(33, 1)}) {
-    auto cache = model.make_cache(1, length);
-    Index at = 0;
-    for (const Index count : split) {
-      const auto inner = device.scope();
-      const auto logits = model.infer({tokens.ids.data() + at, Shape<2>{{1, count}}}, cache);
-      at += count;
-      for (Index v = 0; v < SmallHive::vocab_size; ++v)
-        CHECK(logits(0, v) == Approx(full(at - 1, v)).epsilon(0).margin(1e-12));
-    }
-    CHECK(cache.used() == length);
-    CHECK_THROWS_WITH(model.infer({tokens.ids.data(), Shape<2>{{1, 1}}}, cache),
-                      Catch::Contains("do not fit"));
-  }
-}
-
 TEST_CASE("a batch that cannot be is refused with the place of the fault") {
   Cpu<float> device(1);
   LanguageModel<SmallTied, Cpu<float>> model(device);

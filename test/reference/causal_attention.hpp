@@ -31,8 +31,8 @@ void run(Reference<S>& device, const CausalAttention<S>& op) {
     for (Index b = 0; b < B; ++b)
       for (Index t = 0; t < T; ++t)
         for (Index h = 0; h < H; ++h) {
-          const Index kv = h * op.k.extent(2) / H;
-          const auto scores = attention_scores(op.q, op.k, b, t, h, op.past + t + 1);
+          const Index kv = h * op.k.extent(2) / H, past = op.past.empty() ? 0 : op.past(b);
+          const auto scores = attention_scores(op.q, op.k, b, t, h, past + t + 1);
           double largest = -std::numeric_limits<double>::infinity();  // keeps exp in range; cancels
           for (const S& score : scores) largest = std::max(largest, real_part(score));
           S sum(0);

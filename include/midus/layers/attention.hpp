@@ -27,7 +27,6 @@ inline constexpr int option<Option, Default, Option<Value>, Given...> = Value;
 template <class Device>
 struct KeyValues {
   Out<Device, 4> keys, values;  // [B,capacity,KV,D]
-  Index used = 0;               // tokens of each sequence that are in it
 };
 
 /// Attn′ of MIDUS (arXiv 2512.13751): attention without the output projection. Query head h reads key/value
@@ -89,21 +88,20 @@ struct AttentionHeads {
   }
 
   /// Inference: from u [R,Width] to y [R,H,D]; the tokens' keys and values are appended to `cache`.
-  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> u, KeyValues<Device>& cache,
+  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> u, const KeyValues<Device>& cache,
              Out<Device, 3> y) const {
     const auto scope = device.scope();
     Saved now;
     project(device, tokens, u, now);
     for (Index b = 0; b < tokens.batch; ++b) {
-      append(device, tokens, now.k, cache.keys, cache.used, b);
-      append(device, tokens, now.v, cache.values, cache.used, b);
+      append(device, tokens, now.k, cache.keys, b);
+      append(device, tokens, now.v, cache.values, b);
     }
     run(device, CausalAttention<S>{.q = by_sequence(tokens, now.q),
                                    .k = cache.keys,
                                    .v = cache.values,
                                    .y = by_sequence(tokens, y),
-                                   .past = cache.used});
-    cache.used += tokens.length;
+                                   .past = tokens.past});
   }
 
  private:
@@ -125,10 +123,10 @@ struct AttentionHeads {
   }
 
   static void append(Device& device, const Sequences<Device>& tokens, In<Device, 3> from,
-                     Out<Device, 4> cache, Index used, Index sequence) {
+                     Out<Device, 4> cache, Index sequence) {
     const Shape<3> shape{{tokens.length, Kv, Dim}};
     device.copy(from.slice(sequence * tokens.length, tokens.length),
-                Out<Device, 3>(cache.row(sequence, used), shape));
+                Out<Device, 3>(cache.row(sequence, tokens.past(sequence)), shape));
   }
 
   template <class T>
@@ -171,7 +169,7 @@ struct AttentionLayer : AttentionHeads<Device, Width, Heads, Kv, Dim> {
   }
 
   /// Inference: y [R,Width] = plus + attention of u over what `cache` holds and the tokens themselves.
-  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> u, KeyValues<Device>& cache,
+  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> u, const KeyValues<Device>& cache,
              Out<Device, 2> y, In<Device, 2> plus) const {
     const auto scope = device.scope();
     const auto heads = device.allocate(Shape{tokens.rows(), Index{Heads}, Index{Dim}});

@@ -15,6 +15,7 @@ struct Sequences {
   Index batch, length;
   View<const std::int32_t, 1> positions;  // [R] where each token stands in its sequence
   In<Device, 2> cos, sin;                 // [P,D/2] rotary tables, a row per position
+  View<const std::int32_t, 1> past{};     // [B] tokens that came before, in a cache; empty: none
 
   Index rows() const { return batch * length; }
 };

@@ -1,6 +1,7 @@
 // The angles of the rotary position embedding.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <optional>
@@ -59,9 +60,11 @@ class RotaryTable {
   RotaryTable(const RopeSettings& settings, int head_dim)
       : frequencies_(inverse_frequencies(settings, head_dim)) {}
 
-  /// Makes the table cover positions 0 ... positions - 1.
+  /// Makes the table cover positions 0 ... positions - 1, and twice what it did at least, so that a text
+  /// which grows by a token at a time does not make it anew each time.
   void cover(Index positions) {
     if (positions <= positions_) return;
+    positions = std::max(positions, 2 * positions_);
     const auto half = static_cast<Index>(frequencies_.size());
     cos_ = Buffer<Device, S>(positions * half);
     sin_ = Buffer<Device, S>(positions * half);

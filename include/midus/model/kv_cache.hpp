@@ -1,44 +1,74 @@
 // What generation remembers.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cassert>
+#include <cstdint>
+#include <vector>
 
 #include "midus/device/buffer.hpp"
 #include "midus/layers/attention.hpp"
 
 namespace midus {
 
-/// Keys and values (key/value heads only) of every block of a model, the inserted ones included.
+/// Keys and values (key/value heads only) of every block of a model, the inserted ones included, for
+/// sequences of unequal lengths.
 template <class Device, std::size_t Depth>
 class KvCache {
   using S = typename Device::Scalar;
 
  public:
+  using Blocks = std::array<KeyValues<Device>, Depth>;
+
   /// Room for `capacity` tokens of each of `batch` sequences.
   KvCache(Index batch, Index capacity, int kv_heads, int head_dim)
       : shape_{{batch, capacity, kv_heads, head_dim}},
-        memory_(2 * static_cast<Index>(Depth) * shape_.size()) {
-    S* at = memory_.view().data();
-    for (KeyValues<Device>& block : blocks) {
-      block.keys = {at, shape_};
-      block.values = {at + shape_.size(), shape_};
-      at += 2 * shape_.size();
-    }
-  }
+        used_(static_cast<std::size_t>(batch), 0),
+        memory_(2 * static_cast<Index>(Depth) * shape_.size()) {}
 
   Index batch() const { return shape_[0]; }
   Index capacity() const { return shape_[1]; }
-  /// Tokens of each sequence that have been seen.
-  Index used() const { return blocks.front().used; }
-  /// Forgets all tokens after the first `used`.
-  void truncate(Index used) {
-    for (KeyValues<Device>& block : blocks) block.used = used;
+
+  /// How many tokens of each sequence are in it.
+  const std::vector<std::int32_t>& used() const { return used_; }
+  /// `count` tokens of a sequence have been put behind those in use.
+  void append(Index sequence, Index count) { used_[at(sequence)] += static_cast<std::int32_t>(count); }
+  /// Forgets all tokens of a sequence after the first `count`.
+  void truncate(Index sequence, Index count) { used_[at(sequence)] = static_cast<std::int32_t>(count); }
+
+  /// Sequence `to` becomes what `from` is.
+  void copy(Device& device, Index from, Index to) {
+    if (from == to) return;
+    const auto row = [&](const View<S, 4>& all, Index sequence) {
+      return View<S, 1>(all.row(sequence), Shape<1>{{used_[at(from)] * shape_[2] * shape_[3]}});
+    };
+    for (const KeyValues<Device>& block : blocks(0, batch()))
+      for (const View<S, 4>& all : {block.keys, block.values})
+        device.copy(View<const S, 1>(row(all, from)), row(all, to));
+    used_[at(to)] = used_[at(from)];
   }
 
-  std::array<KeyValues<Device>, Depth> blocks;
+  /// What every block keeps of `count` sequences from `first` on.
+  Blocks blocks(Index first, Index count) const {
+    Blocks all;
+    S* next = memory_.view().data();
+    for (KeyValues<Device>& block : all)
+      for (View<S, 4>* part : {&block.keys, &block.values}) {
+        *part = View<S, 4>(next, shape_).slice(first, count);
+        next += shape_.size();
+      }
+    return all;
+  }
 
  private:
+  std::size_t at(Index sequence) const {
+    assert(sequence >= 0 && sequence < batch());
+    return static_cast<std::size_t>(sequence);
+  }
+
   Shape<4> shape_;
+  std::vector<std::int32_t> used_;
   Buffer<Device, S> memory_;
 };
 

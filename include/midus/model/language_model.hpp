@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -168,7 +169,7 @@ class LanguageModel {
   LossSum loss_and_gradients(const Batch& batch, double scale, bool checkpointing = false) {
     check_batch(batch, Config::vocab_size);
     const auto scope = device_->scope();
-    const Sequences<D> tokens = place(batch.ids.extent(0), batch.ids.extent(1), 0);
+    const Sequences<D> tokens = place(batch.ids.extent(0), batch.ids.extent(1));
     const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
     embed_tokens_.forward(*device_, batch.ids.flat(), x);
     if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
@@ -222,20 +223,28 @@ class LanguageModel {
     return Cache(batch, capacity, Config::AttentionConfig::kv_heads, head_dim);
   }
 
-  /// Generation: appends ids [B,T] to what `cache` holds, and returns the logits of the last position, [B,V],
-  /// in device memory that lives until the enclosing scope ends.
-  Out<D, 2> infer(View<const std::int32_t, 2> ids, Cache& cache) {
+  /// Generation: appends ids [B,T] to what `cache` holds of B sequences from `first` on, which may have
+  /// unequal lengths, and returns the logits of the last positions, [B,V], in device memory that lives until
+  /// the enclosing scope ends.
+  Out<D, 2> infer(View<const std::int32_t, 2> ids, Cache& cache, Index first = 0) {
     check_ids(ids, Config::vocab_size);
     const Index batch = ids.extent(0), length = ids.extent(1);
-    if (batch != cache.batch() || cache.used() + length > cache.capacity())
-      fail("infer: ", batch, " sequences of ", cache.used(), " + ", length, " tokens do not fit a cache of ",
-           cache.batch(), " × ", cache.capacity());
+    if (first < 0 || first + batch > cache.batch())
+      fail("infer: sequences ", first, " ... ", first + batch - 1, " do not fit a cache of ", cache.batch());
+    const std::span<const std::int32_t> past =
+        std::span(cache.used()).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(batch));
+    for (const std::int32_t used : past)
+      if (used + length > cache.capacity())
+        fail("infer: ", used, " + ", length, " tokens of a sequence do not fit a cache of ",
+             cache.capacity());
     const auto out = device_->allocate(midus::Shape{batch, Index{Config::vocab_size}});
     const auto scope = device_->scope();
-    const Sequences<D> tokens = place(batch, length, cache.used());
+    const Sequences<D> tokens = place(batch, length, past);
     Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
     embed_tokens_.forward(*device_, ids.flat(), x);
-    x = blocks_.infer(*device_, tokens, x, cache.blocks);
+    x = blocks_.infer(*device_, tokens, x, cache.blocks(first, batch));
+    if (!device_->dry())
+      for (Index b = 0; b < batch; ++b) cache.append(first + b, length);
     const auto last = device_->allocate(midus::Shape{batch, Index{Config::width}});
     for (Index b = 0; b < batch; ++b)
       device_->copy(In<D, 2>(x.slice(b * length + length - 1, 1)), last.slice(b, 1));
@@ -253,7 +262,7 @@ class LanguageModel {
   void memory_reads(View<const std::int32_t, 2> ids, F&& f) requires(Config::Where::count > 0) {
     check_ids(ids, Config::vocab_size);
     const auto scope = device_->scope();
-    const Sequences<D> tokens = place(ids.extent(0), ids.extent(1), 0);
+    const Sequences<D> tokens = place(ids.extent(0), ids.extent(1));
     const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
     embed_tokens_.forward(*device_, ids.flat(), x);
     if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
@@ -296,26 +305,29 @@ class LanguageModel {
     }
   }
 
-  /// The place of every token: `past` tokens of each sequence came before.
-  Sequences<D> place(Index batch, Index length, Index past) {
-    rotary_.cover(std::max(past + length, std::min<Index>(settings_.max_position_embeddings, 2048)));
-    if (placed_batch_ != batch || placed_length_ != length || placed_past_ != past) {
-      if (positions_.size() < batch * length) positions_ = Buffer<D, std::int32_t>(batch * length);
-      for (Index b = 0; b < batch; ++b)
-        for (Index t = 0; t < length; ++t)
-          positions_.view()(b * length + t) = static_cast<std::int32_t>(past + t);
-      placed_batch_ = batch, placed_length_ = length, placed_past_ = past;
+  /// The place of every token: `past` of its sequence came before, none where it is empty.
+  Sequences<D> place(Index batch, Index length, std::span<const std::int32_t> past = {}) {
+    const Index rows = batch * length, longest = past.empty() ? 0 : *std::ranges::max_element(past);
+    rotary_.cover(std::max(longest + length, std::min<Index>(settings_.max_position_embeddings, 2048)));
+    if (placed_batch_ != batch || placed_length_ != length || !past.empty()) {
+      if (positions_.size() < rows + batch) positions_ = Buffer<D, std::int32_t>(rows + batch);
+      const View<std::int32_t, 1> positions = positions_.view();
+      for (Index b = 0; b < batch; ++b) {
+        const std::int32_t before = past.empty() ? 0 : past[static_cast<std::size_t>(b)];
+        for (Index t = 0; t < length; ++t) positions(b * length + t) = before + static_cast<std::int32_t>(t);
+        positions(rows + b) = before;
+      }
+      placed_batch_ = past.empty() ? batch : -1, placed_length_ = length;
     }
-    return {batch,
-            length,
-            {positions_.view().data(), midus::Shape<1>{{batch * length}}},
-            rotary_.cos(),
-            rotary_.sin()};
+    const View<const std::int32_t, 1> placed = positions_.view();
+    Sequences<D> tokens{batch, length, placed.slice(0, rows), rotary_.cos(), rotary_.sin()};
+    if (!past.empty()) tokens.past = placed.slice(rows, batch);
+    return tokens;
   }
 
   /// The last norm's output [R,d] for whole sequences, saving nothing.
   Out<D, 2> hidden(View<const std::int32_t, 2> ids) {
-    const Sequences<D> tokens = place(ids.extent(0), ids.extent(1), 0);
+    const Sequences<D> tokens = place(ids.extent(0), ids.extent(1));
     Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
     embed_tokens_.forward(*device_, ids.flat(), x);
     typename Blocks::Saved nothing;
@@ -339,7 +351,7 @@ class LanguageModel {
   std::unique_ptr<typename Blocks::Saved> saved_;  // made once: a step allocates nothing
   RotaryTable<D> rotary_;
   Buffer<D, std::int32_t> positions_;
-  Index placed_batch_ = -1, placed_length_ = -1, placed_past_ = -1;
+  Index placed_batch_ = -1, placed_length_ = -1;  // of a batch without a past
   std::size_t lowest_ = depth;
 };
 

@@ -68,7 +68,7 @@ struct MemoryBlockLayer {
     input_layernorm.backward(device, saved.x, saved.input_layernorm, du, dx);
   }
 
-  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> x, KeyValues<Device>& cache,
+  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> x, const KeyValues<Device>& cache,
              Out<Device, 2> y) const {
     const auto scope = device.scope();
     Saved now;

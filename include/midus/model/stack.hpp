@@ -97,11 +97,12 @@ struct Stack {
   /// Inference over the tokens that `caches` (one per step) hold and these; x [R,d] is overwritten, the
   /// result is returned.
   Out<Device, 2> infer(Device& device, const Sequences<Device>& tokens, Out<Device, 2> x,
-                       std::array<KeyValues<Device>, depth>& caches) const {
+                       const std::array<KeyValues<Device>, depth>& caches) const {
     Out<Device, 2> other = device.allocate(x.shape());
     for (std::size_t step = 0; step < depth; ++step) {
-      with_block(step, *this,
-                 [&](const auto& block, auto&) { block.infer(device, tokens, x, caches[step], other); });
+      with_block(step, *this, [&](const auto& block, const auto&) {
+        block.infer(device, tokens, x, caches[step], other);
+      });
       std::swap(x, other);
     }
     return x;

@@ -65,7 +65,7 @@ struct TransformerBlock {
     input_layernorm.backward(device, saved.x, saved.input_layernorm, dnormed, dx);
   }
 
-  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> x, KeyValues<Device>& cache,
+  void infer(Device& device, const Sequences<Device>& tokens, In<Device, 2> x, const KeyValues<Device>& cache,
              Out<Device, 2> y) const {
     const auto scope = device.scope();
     Saved now;

@@ -5,6 +5,7 @@
 #include "midus/ops/causal_attention.hpp"
 #include "midus/ops/causal_attention_backward_cpu.hpp"
 #include "midus/ops/causal_attention_tiles_cpu.hpp"
+#include "midus/ops/few_rows_cpu.hpp"
 
 namespace midus {
 
@@ -65,6 +66,26 @@ void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows,
     add(row, tiles.group, std::min(keys, tiles.sees(row) - key));
 }
 
+/// A tile of keys and values, rows `ld` apart, for the heads of one query, as when a token is generated: they
+/// are used too few times to be packed. `keys` of them; every row sees all.
+template <class S>
+void attention_of_one_query(const AttentionTiles& tiles, const AttentionRows<S>& rows, Index keys, const S* k,
+                            const S* v, Index ld) {
+  const Index D = tiles.D;
+  const S *value[attention_keys], *next[attention_keys];
+  for (Index i = 0; i < keys; ++i) {
+    value[i] = v + i * ld;
+    next[i] = value[i] + attention_keys * ld;
+  }
+  multiply_few_rows<S>(tiles.rows(), keys, D, rows.queries, D, k, ld, rows.scores, attention_keys, nullptr,
+                       0);
+  for (Index row = 0; row < tiles.rows(); ++row) {
+    attention_softmax(rows, row, keys, D);
+    sum_rows(Rows<S>{value, row == 0 ? next : value, keys, D}, rows.scores + row * attention_keys,
+             rows.out + row * D, true);
+  }
+}
+
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const CausalAttention<S>& op) {
   const Index B = op.q.extent(0), T = op.q.extent(1), H = op.q.extent(2), D = op.q.extent(3);
@@ -74,7 +95,8 @@ template <class S>
   device.parallel_for(B * KV * query_tiles, [&](Index task, Arena& scratch) {
     // The last tiles see the most keys: they go first.
     const Index b = task % (B * KV) / KV, kv = task % KV, query = (query_tiles - 1 - task / (B * KV)) * tile;
-    const AttentionTiles tiles(T, H, KV, D, kv, query, std::min(tile, T - query), op.past);
+    const Index past = op.past.empty() ? 0 : op.past(b);
+    const AttentionTiles tiles(T, H, KV, D, kv, query, std::min(tile, T - query), past);
     if (tiles.group == 0) return;
     const Index count = tiles.rows();
     S* const queries = take<S>(scratch, count * D);
@@ -89,6 +111,10 @@ template <class S>
     for (Index key = 0; key < tiles.sees(count - 1); key += attention_keys) {
       const Index keys = std::min(attention_keys, tiles.sees(count - 1) - key);
       const Index first = tiles.first_row_that_sees(key), at = ((b * room + key) * KV + kv) * D;
+      if (T == 1 && count <= few_rows) {
+        attention_of_one_query(tiles, rows, keys, op.k.data() + at, op.v.data() + at, KV * D);
+        continue;
+      }
       pack_transposed(op.k.data() + at, KV * D, keys, D, panels);
       tiles.for_rows_that_see<S>(key, keys, [&](Index row, Index group, Index seen) {
         multiply<S>(group, seen, D, left_rows<S>(queries + row * D, D), panels,

@@ -51,8 +51,8 @@ void few_rows_block(Index depth, const S* a, Index lda, const Stored* b, Index l
 
 /// C [Rows × n] = F + A·Bᵀ, as multiply_few_rows has it.
 template <int Rows, class S, class Stored>
-[[gnu::noinline]] void multiply_rows(Index n, Index depth, const S* a, Index lda, const Stored* b, S* c,
-                                     Index ldc, const S* f, Index ldf) {
+[[gnu::noinline]] void multiply_rows(Index n, Index depth, const S* a, Index lda, const Stored* b, Index ldb,
+                                     S* c, Index ldc, const S* f, Index ldf) {
   S sums[Rows * few_rows_streams];
   const auto put = [&](Index first, Index step, int streams) {
     for (int r = 0; r < Rows; ++r)
@@ -64,25 +64,26 @@ template <int Rows, class S, class Stored>
   };
   const Index stretch = n / few_rows_streams;
   for (Index j = 0; j < stretch; ++j) {
-    few_rows_block<Rows, few_rows_streams>(depth, a, lda, b + j * depth, stretch * depth, sums);
+    few_rows_block<Rows, few_rows_streams>(depth, a, lda, b + j * ldb, stretch * ldb, sums);
     put(j, stretch, few_rows_streams);
   }
   for (Index j = stretch * few_rows_streams; j < n; ++j) {
-    few_rows_block<Rows, 1>(depth, a, lda, b + j * depth, depth, sums);
+    few_rows_block<Rows, 1>(depth, a, lda, b + j * ldb, ldb, sums);
     put(j, 1, 1);
   }
 }
 
 /// C [m × n] = F + A·Bᵀ for few rows of A; without F where `f` is null. F may be C. B [n × depth] lies as it
-/// is stored, and should fit the second-level cache: of more than three rows the next three read it again.
+/// is stored, its rows `ldb` apart, and should fit the second-level cache: of more than three rows the next
+/// three read it again.
 template <class S, class Stored>
-void multiply_few_rows(Index m, Index n, Index depth, const S* a, Index lda, const Stored* b, S* c, Index ldc,
-                       const S* f, Index ldf) {
+void multiply_few_rows(Index m, Index n, Index depth, const S* a, Index lda, const Stored* b, Index ldb, S* c,
+                       Index ldc, const S* f, Index ldf) {
   for (Index i = 0; i < m; i += 3) {
     const auto kernel = m - i == 1   ? &multiply_rows<1, S, Stored>
                         : m - i == 2 ? &multiply_rows<2, S, Stored>
                                      : &multiply_rows<3, S, Stored>;
-    kernel(n, depth, a + i * lda, lda, b, c + i * ldc, ldc, f == nullptr ? nullptr : f + i * ldf, ldf);
+    kernel(n, depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc, f == nullptr ? nullptr : f + i * ldf, ldf);
   }
 }
 

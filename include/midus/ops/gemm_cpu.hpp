@@ -51,7 +51,7 @@ void gemm_few_rows(Cpu<S>& device, const Gemm<S>& op) {
   with_stored(op.w, [&](const auto* w) {
     device.parallel_for(tiles_in(N, tile), [&](Index task, Arena&) {
       const Index n = task * tile;
-      multiply_few_rows<S>(R, std::min(tile, N - n), K, op.x.data(), K, w + n * K, op.y.data() + n, N,
+      multiply_few_rows<S>(R, std::min(tile, N - n), K, op.x.data(), K, w + n * K, K, op.y.data() + n, N,
                            op.plus.empty() ? nullptr : op.plus.data() + n, N);
     });
   });

@@ -140,7 +140,7 @@ struct ProductKeyPanels {
     if (!packed.empty())
       return multiply<S>(rows, n, half, left_rows(query, ldq), packed.row(side, h), scores, n, nullptr, 0);
     with_stored(keys, [&](const auto* stored) {
-      multiply_few_rows<S>(rows, n, half, query, ldq, stored + h * n * half, scores, n, nullptr, 0);
+      multiply_few_rows<S>(rows, n, half, query, ldq, stored + h * n * half, half, scores, n, nullptr, 0);
     });
   }
 };
