@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 
+#include "midus/layers/attention.hpp"
 #include "midus/layers/layer.hpp"
 
 namespace midus {
