@@ -62,6 +62,18 @@ void make_bytes(mi::ThreadPool& pool, const mi::TensorInfo& tensor, std::uint64_
   });
 }
 
+/// Copies a tokenizer.json, or that of a directory with what `transformers` has to know of it.
+void copy_tokenizer(const fs::path& from, const fs::path& to) {
+  const auto copy = [&](const fs::path& file, const char* name) {
+    const mi::MappedFile mapped(file);
+    mi::write_file(to / name, {reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size()});
+  };
+  if (!fs::is_directory(from)) return copy(from, "tokenizer.json");
+  copy(from / "tokenizer.json", "tokenizer.json");
+  if (const fs::path settings = from / "tokenizer_config.json"; fs::exists(settings))
+    copy(settings, "tokenizer_config.json");
+}
+
 int write(const Options& options) {
   mi::LlamaConfig config = mi::read_llama_config(options.config);
   if (!options.dtype.empty()) config.dtype = mi::weight_dtype_from(options.dtype);
@@ -81,11 +93,7 @@ int write(const Options& options) {
 
   mi::AtomicDirectory directory(options.out, options.force);
   mi::write_llama_config(config, directory.path());
-  if (!options.tokenizer.empty()) {
-    const mi::MappedFile tokenizer(options.tokenizer);
-    mi::write_file(directory.path() / "tokenizer.json",
-                   {reinterpret_cast<const char*>(tokenizer.bytes().data()), tokenizer.size()});
-  }
+  if (!options.tokenizer.empty()) copy_tokenizer(options.tokenizer, directory.path());
   mi::CheckpointWriter writer(directory.path(), tensors, {}, options.shard_bytes);
   mi::ThreadPool pool(options.threads > 0 ? options.threads : mi::available_processors());
   ByteProgress progress("writing");
@@ -131,7 +139,8 @@ int main(int argc, char* argv[]) {
                  "the largest file of weights, in bytes or as 500MB, 2GiB, ...; more go to further files")
       ->transform(CLI::AsSizeValue(true))
       ->capture_default_str();
-  app.add_option("--tokenizer", options.tokenizer, "a tokenizer.json to copy beside the weights");
+  app.add_option("--tokenizer", options.tokenizer,
+                 "a tokenizer.json, or a directory with one, to copy beside the weights");
   add_threads(app, options.threads);
   app.add_flag("--force", options.force, "replace the model at OUT");
   return run_program(app, argc, argv, [&] { return write(options); });

@@ -2,8 +2,9 @@
 //
 //     train_tokenizer text.txt --vocab-size 4096 --out model/
 //
-// writes model/tokenizer.json, which the `tokenizers` library reads too. Beside a config.json with the same
-// vocab_size it is the beginning of a model of your own (see pretrain).
+// writes model/tokenizer.json, which the `tokenizers` library reads too, and the tokenizer_config.json by
+// which `transformers` opens it. Beside a config.json with the same vocab_size they are the beginning of a
+// model of your own (see pretrain).
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -28,9 +29,20 @@ struct Options {
   bool force = false;
 };
 
+/// What `transformers` has to know: to take the tokenizer as it is, whatever the model's type, and which
+/// token ends a text.
+mi::Json settings(const Options& options) {
+  mi::Json json;
+  json["tokenizer_class"] = "PreTrainedTokenizerFast";
+  json["clean_up_tokenization_spaces"] = false;
+  if (!options.training.special_tokens.empty()) json["eos_token"] = options.training.special_tokens.front();
+  return json;
+}
+
 int train_tokenizer(const Options& options) {
-  const fs::path file = options.out / "tokenizer.json";
-  if (fs::exists(file) && !options.force) mi::fail(file.string(), " exists already; --force replaces it");
+  const fs::path file = options.out / "tokenizer.json", settings_file = options.out / "tokenizer_config.json";
+  for (const fs::path& each : {file, settings_file})
+    if (fs::exists(each) && !options.force) mi::fail(each.string(), " exists already; --force replaces it");
   mi::BpeTrainer trainer(options.training);
   mi::ProgressLine line;
   for (const fs::path& path : options.texts) {
@@ -51,6 +63,7 @@ int train_tokenizer(const Options& options) {
   line.end_line();
   fs::create_directories(options.out);
   mi::write_file(file, mi::dump_json(json) + "\n");
+  mi::write_file(settings_file, mi::dump_json(settings(options)) + "\n");
   const std::size_t tokens = json["model"]["vocab"].size();
   std::cout << file.string() << ": " << tokens << " tokens\n";
   if (static_cast<mi::Index>(tokens) < options.training.vocab_size)
@@ -65,17 +78,18 @@ int main(int argc, char* argv[]) {
   Options options;
   CLI::App app("Makes a byte-level BPE tokenizer from text.", "train_tokenizer");
   app.add_option("TEXT", options.texts, "text files")->required();
-  app.add_option("--out", options.out, "the directory that gets tokenizer.json")
+  app.add_option("--out", options.out, "the directory that gets tokenizer.json and tokenizer_config.json")
       ->required()
       ->type_name("DIR");
   app.add_option("--vocab-size", options.training.vocab_size,
                  "tokens: the special ones, 256 bytes, and merges")
       ->capture_default_str();
-  app.add_option("--special-tokens", options.training.special_tokens, "they get the first ids")
+  app.add_option("--special-tokens", options.training.special_tokens,
+                 "they get the first ids; the very first one ends a text")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--min-frequency", options.training.min_frequency, "rarer pairs of tokens are not merged")
       ->capture_default_str();
-  app.add_flag("--force", options.force, "replace the tokenizer.json that is there");
+  app.add_flag("--force", options.force, "replace the files that are there");
   return run_program(app, argc, argv, [&] { return train_tokenizer(options); });
 }

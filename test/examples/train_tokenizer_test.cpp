@@ -1,0 +1,77 @@
+// Runs the program `train_tokenizer` (examples/train_tokenizer.cpp) as a user does.
+#include "examples/program.hpp"
+#include "midus/io/json.hpp"
+#include "midus/tokenizer.hpp"
+#include "support/catch.hpp"
+
+using namespace midus;
+using namespace midus::test;
+
+namespace {
+
+ProgramResult train_tokenizer(const TemporaryDirectory& directory, const std::string& arguments) {
+  return run_in(directory, MIDUS_TRAIN_TOKENIZER, arguments);
+}
+
+std::string repeated_text() {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "the whale and the sea, the sea and the sky\n";
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("train_tokenizer: a tokenizer of the text, and what Python has to know of it") {
+  const TemporaryDirectory directory;
+  put_file(directory / "text.txt", repeated_text());
+  const ProgramResult result = train_tokenizer(directory, "text.txt --vocab-size 270 --out model");
+  INFO(result.error);
+  REQUIRE(result.status == 0);
+  CHECK(result.out == "model/tokenizer.json: 270 tokens\n");
+  const Tokenizer tokenizer = read_tokenizer(directory / "model");
+  CHECK(tokenizer.vocab_size() == 270);
+  CHECK(tokenizer.id_of("<|endoftext|>") == 0);
+  const std::string text = "the sea\xF0\x9F\x90\x8B";
+  const std::vector<std::int32_t> ids = TextEncoder(tokenizer)(text);
+  CHECK(ids.size() < text.size());
+  CHECK(tokenizer.decode(ids) == text);
+  const Json settings = Json::parse(file_bytes(directory / "model/tokenizer_config.json"));
+  CHECK(settings["tokenizer_class"] == "PreTrainedTokenizerFast");
+  CHECK(settings["eos_token"] == "<|endoftext|>");
+}
+
+TEST_CASE("train_tokenizer: a text that is too short for the vocabulary, special tokens of one's own") {
+  const TemporaryDirectory directory;
+  put_file(directory / "text.txt", "ab ab ab");
+  const ProgramResult result =
+      train_tokenizer(directory, "text.txt --vocab-size 5000 --special-tokens '<s>,</s>' --out model");
+  REQUIRE(result.status == 0);
+  CHECK(contains(result.out, "fewer than 5000"));
+  CHECK(read_tokenizer(directory / "model").id_of("</s>") == 1);
+}
+
+TEST_CASE("train_tokenizer: nothing that is there is replaced unasked") {
+  const TemporaryDirectory directory;
+  put_file(directory / "text.txt", repeated_text());
+  std::filesystem::create_directory(directory / "model");
+  for (const std::string name : {"tokenizer.json", "tokenizer_config.json"}) {
+    put_file(directory / ("model/" + name), "mine");
+    ProgramResult result = train_tokenizer(directory, "text.txt --vocab-size 260 --out model");
+    CHECK(result.status == 1);
+    CHECK(contains(result.error, name + " exists already; --force replaces it"));
+    CHECK(file_bytes(directory / ("model/" + name)) == "mine");
+    std::filesystem::remove(directory / ("model/" + name));
+  }
+  put_file(directory / "model/tokenizer.json", "mine");
+  CHECK(train_tokenizer(directory, "text.txt --vocab-size 260 --out model --force").status == 0);
+  CHECK(file_bytes(directory / "model/tokenizer.json") != "mine");
+}
+
+TEST_CASE("train_tokenizer: what is wrong is said") {
+  const TemporaryDirectory directory;
+  put_file(directory / "text.txt", repeated_text());
+  CHECK(contains(train_tokenizer(directory, "text.txt --vocab-size 200 --out model").error,
+                 "a vocabulary must have from 257"));
+  CHECK(contains(train_tokenizer(directory, "none.txt --out model").error, "none.txt"));
+  CHECK_FALSE(std::filesystem::exists(directory / "model/tokenizer.json"));
+}
