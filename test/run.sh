@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of midus on a Debian 12 machine: installs what is missing, builds in Release for this machine's
 # processor, runs the tests, and compares the programs with PyTorch. Ends with a table of seconds per part and
-# ctest's own summary. With --all also the long tests, the sanitizers, the fuzzers, a sample of the mutations, and the
-# reference by doxygen.
+# ctest's own summary. With --all also the long tests, the sanitizers, the fuzzers, a sample of the mutations, the
+# benchmarks' guard, and the reference by doxygen.
 #
 #   bash test/run.sh [--all] [--no-torch] [--build DIR]
 set -euo pipefail
@@ -12,9 +12,10 @@ torch=yes
 all=no
 build=build/test
 skip=(-LE long)
+benchmarks=OFF
 while [ $# -gt 0 ]; do
   case "$1" in
-    --all) all=yes; skip=() ;;
+    --all) all=yes; skip=(); benchmarks=ON ;;
     --no-torch) torch=no ;;
     --build) build=$2; shift ;;
     -h|--help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
@@ -42,7 +43,7 @@ rm -f "$build/ctest.log"
 trap summary EXIT
 
 packages=(g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev libpcre2-dev catch2 python3 python3-venv git pkg-config)
-if [ "$all" = yes ]; then packages+=(clang clang-format doxygen libc++-dev libc++abi-dev libclang-rt-14-dev libopenblas-dev make strace); fi
+if [ "$all" = yes ]; then packages+=(clang clang-format doxygen gnuplot-nox libbenchmark-dev libc++-dev libc++abi-dev libclang-rt-14-dev libopenblas-dev make strace); fi
 part "install packages" bash scripts/install_packages.sh "${packages[@]}"
 if [ "$torch" = yes ]; then
   part "install PyTorch" sh test/torch/install.sh
@@ -50,7 +51,7 @@ if [ "$torch" = yes ]; then
   export MIDUS_TORCH_PYTHON
 fi
 part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=ON -DMIDUS_WERROR=ON \
-  -DMIDUS_TORCH_PYTHON="${MIDUS_TORCH_PYTHON:-}"
+  -DMIDUS_BENCHMARKS=$benchmarks -DMIDUS_TORCH_PYTHON="${MIDUS_TORCH_PYTHON:-}"
 part "build" cmake --build "$build" -j "$(nproc)"
 part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log" "${skip[@]}"
 if [ "$all" = no ]; then exit; fi
@@ -71,6 +72,7 @@ sanitize() {  # sanitize PRESET FOLDER...: the tests of these folders
   cmake --build "build/$preset" -j "$(nproc)" --target "${targets[@]}" &&
   ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" -L "$labels" -LE 'long|builds'
 }
+part "speed, by ratios" python3 -B bench/guard/guard.py "$build/bench"
 part "fuzz, 60 s each" bash test/fuzz/run.sh --seconds 60
 part "address and undefined behaviour" sanitize asan core device ops layers model io upscale train
 part "threads" sanitize tsan device ops layers
