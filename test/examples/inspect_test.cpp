@@ -132,8 +132,8 @@ TEST_CASE_METHOD(Fixture, "inspect: what each policy inserted, and what would tr
   CHECK(both["train"]["inserted:all"] == layer + 18560);
   CHECK(both["inserted_blocks"][0] == Json({{"block", "model.layers.3."},
                                             {"policy", "llama_pro"},
-                                            {"parameters", layer},
-                                            {"after_layer", 2}}));
+                                            {"after_layer", 2},
+                                            {"parameters", layer}}));
 
   expand("base", "pkm",
          {.policy = "pkm", .count = 1, .num_keys = 8, .top_k = 2, .memory_heads = 3, .query_dim = 10});
