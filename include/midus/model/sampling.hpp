@@ -85,7 +85,10 @@ class Sampler {
     };
     const auto count = static_cast<Index>(candidates_.size());
     const Index kept = options_.top_k == 0 ? count : std::min(options_.top_k, count);
-    std::partial_sort(candidates_.begin(), candidates_.begin() + kept, candidates_.end(), before);
+    if (kept == count)  // where partial_sort takes twice as long
+      std::sort(candidates_.begin(), candidates_.end(), before);
+    else
+      std::partial_sort(candidates_.begin(), candidates_.begin() + kept, candidates_.end(), before);
     candidates_.resize(static_cast<std::size_t>(kept));
     normalise();
     if (options_.top_p < 1) {
