@@ -45,6 +45,13 @@ inline void add_threads(CLI::App& app, int& threads) {
       ->capture_default_str();
 }
 
+/// `--store`: "f32" or "bf16".
+inline void add_store(CLI::App& app, std::string& store) {
+  app.add_option("--store", store, "Keep the weights as f32 or bf16; bf16 rounds them")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+}
+
 /// `--seed`. CLI11 would take a number that is too large for the largest one, and 010 for 8.
 inline void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& help) {
   app.add_option_function<std::string>(

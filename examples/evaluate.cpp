@@ -125,9 +125,7 @@ int main(int argc, char** argv) {
                  "Tokens that the model reads at once (default: 256, or the positions that it knows)");
   app.add_option("--batch", options.batch, "Windows at once: memory, not results")->capture_default_str();
   app.add_option("--json", options.json, "Write the numbers to this file too");
-  app.add_option("--store", options.store, "Keep the weights as f32 or bf16; bf16 rounds them")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
+  add_store(app, options.store);
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] { return evaluate(options); });
 }

@@ -17,7 +17,7 @@ namespace {
 using midus::fail, midus::Index;
 
 struct Options {
-  std::string directory;
+  std::string directory, store = "f32";
   std::vector<std::string> prompts;
   std::optional<std::string> prompt_file;
   std::optional<Index> max_tokens;
@@ -109,7 +109,8 @@ int sample(const Options& options) {
   }
 
   midus::Cpu<float> device(options.threads);
-  auto model = load_model<midus_model::Model>(options.directory, device);
+  auto model =
+      load_model<midus_model::Model>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
   const bool alone = given.size() == 1;
   const auto start = [&](std::size_t i) {
     if (i > 0) print("\n---\n");
@@ -162,6 +163,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--stop", options.stop, "Tokens to stop at, beside the eos_token_id of config.json");
   add_seed(app, options.generate.seed, "The same seed gives the same text");
+  add_store(app, options.store);
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] {
     if (options.prompts.empty() && !options.prompt_file) fail("give --prompt or --prompt-file");

@@ -272,9 +272,7 @@ int main(int argc, char** argv) {
   app.add_option("--json", options.json, "Write the numbers to this file too");
   app.add_option("--samples", options.samples,
                  "Write the log-likelihoods of each document and question to this JSONL file");
-  app.add_option("--store", options.store, "Keep the weights as f32 or bf16; bf16 rounds them")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
+  add_store(app, options.store);
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] {
     if (options.perplexity.empty() && options.multiple_choice.empty())

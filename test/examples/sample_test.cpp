@@ -186,3 +186,11 @@ TEST_CASE_METHOD(Fixture, "sample: models that it cannot continue") {
   std::filesystem::remove(directory / "model/tokenizer.json");
   CHECK(contains(error("--prompt x"), "hidden_size is 48, the program's is 36"));
 }
+
+TEST_CASE_METHOD(Fixture, "sample: weights kept as bfloat16 give what a bfloat16 checkpoint gives") {
+  const std::string what = "--prompt Hello --max-tokens 20 --temperature 0";
+  write_odd_model(directory / "model", Dtype::bf16);
+  const std::string exact = sample(what);
+  CHECK(sample(what + " --store bf16") == exact);
+  CHECK(contains(error(what + " --store f16"), "--store"));
+}
