@@ -13,6 +13,7 @@
 
 #include "midus/core/error.hpp"
 #include "midus/core/shape.hpp"
+#include "midus/io/in_quotes.hpp"
 #include "midus/text/tokenizer.hpp"
 
 namespace midus {
@@ -86,7 +87,8 @@ class ScoringEncoder {
 };
 
 /// The request for log p(continuation | context). An empty context is the prefix token, unless the
-/// continuation begins with that. What does not fit into `most` inputs is cut off on the left.
+/// continuation begins with that. What does not fit into `most` inputs is cut off on the left. Throws `Error`
+/// where nothing would be scored.
 inline ScoringRequest continuation_request(ScoringEncoder& encode, std::string_view context,
                                            std::string_view continuation, Index most) {
   ScoringRequest request;
@@ -110,6 +112,9 @@ inline ScoringRequest continuation_request(ScoringEncoder& encode, std::string_v
   }
   const auto size = static_cast<Index>(request.ids.size());
   request.scored = size - std::min(size, of_context);
+  if (request.scored == 0)
+    fail("the continuation ", in_quotes(continuation),
+         " has no token of its own behind its context; put a blank or another delimiter before it");
   if (request.scored > most)
     fail("a continuation of ", request.scored, " tokens does not fit into the ", most,
          " that the model reads");
