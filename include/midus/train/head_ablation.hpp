@@ -13,8 +13,9 @@ namespace midus {
 /// Whether a model's Memory blocks have heads whose memories can be taken away one by one. The heads of a
 /// product-key memory cannot: they read one bank, and their reads are summed.
 template <class Config>
-concept HasHeadwiseMemory = Config::Where::count >
-0 && requires { typename Config::Inserted::MemoryConfig::ValuePolicy; };
+concept HasHeadwiseMemory = (Config::Where::count > 0) && requires {
+  typename Config::Inserted::MemoryConfig::ValuePolicy;
+};
 
 /// Takes one head's memory away from a model while it lives: what the head reads is exactly 0. The model's
 /// weights must be writable, that is, not stored as bfloat16.
