@@ -15,12 +15,15 @@ struct RotaryCase {
     using S = typename Device::Scalar;
     const Index length = 256;
     const auto x = t.random("x", Shape{R, H, D});
-    const auto angle = [this](Index i) {
-      return 0.01 * static_cast<double>((i / (D / 2) + 1) * (i % (D / 2)));
+    // Quarter turns: the same numbers are turned again and again, and others would shrink or grow by
+    // rounding.
+    const auto turned = [this](Index i, Index more) {
+      const Index quarters = (i / (D / 2) + 1) * (i % (D / 2)) + more;
+      return quarters % 2 == 1 ? 0.0 : quarters % 4 == 0 ? 1.0 : -1.0;
     };
     const Shape<2> table{{length, D / 2}};
-    const auto cos = t.make("cos", table, [&](Index i) { return std::cos(angle(i)); });
-    const auto sin = t.make("sin", table, [&](Index i) { return std::sin(angle(i)); });
+    const auto cos = t.make("cos", table, [&](Index i) { return turned(i, 0); });
+    const auto sin = t.make("sin", table, [&](Index i) { return turned(i, 3); });
     const auto positions = t.integers(Shape{R}, [&](Index i) { return i % length; });
     go([&] { run(t.device, Rotary<S>{.x = x, .positions = positions, .cos = cos, .sin = sin}); });
     t.keep("x", x);

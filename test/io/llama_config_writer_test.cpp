@@ -51,6 +51,13 @@ TEST_CASE("SV-02: writing changes only what must change") {
   CHECK(dump_json(to_json(deeper)) == dump_json(expected));
   CHECK(read(to_json(deeper)).history == deeper.history);
 
+  // A history of nothing is the file's own way to say so.
+  const Json nothing_done = with(json, "depth_upscaling", R"({"version": 1, "history": []})");
+  CHECK(dump_json(to_json(read(nothing_done))) == dump_json(nothing_done));
+  deeper = read(to_json(deeper));
+  deeper.history.clear();
+  CHECK_FALSE(to_json(deeper).contains("depth_upscaling"));
+
   // The newer spellings stay as well.
   Json newer = with(json, "torch_dtype", "");
   newer["dtype"] = "float32";

@@ -143,10 +143,12 @@ inline Json to_json(const LlamaConfig& config) {
     json.erase("midus");
   else if (before.memory != config.memory)
     json["midus"] = memory_to_json(*config.memory);
-  if (config.history.empty())
-    json.erase("depth_upscaling");
-  else if (before.history != config.history)
-    json["depth_upscaling"] = history_to_json(config.history);
+  if (before.history != config.history) {
+    if (config.history.empty())
+      json.erase("depth_upscaling");
+    else
+      json["depth_upscaling"] = history_to_json(config.history);
+  }
 
   parse_llama_config(json, config.file + " (to be written)");
   return json;

@@ -21,9 +21,11 @@ template <class S>
 
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const EmbeddingBackward<S>& op) {
-  constexpr Index tile = 128 / static_cast<Index>(sizeof(S));  // two cache lines of every row
+  constexpr Index line = 64 / static_cast<Index>(sizeof(S));  // of the cache
   const Index R = op.dy.extent(0), d = op.dy.extent(1);
   if (R == 0) return;
+  // The columns of a thread: how they are cut is in no sum, each goes over the rows in their order.
+  const Index share = (d + device.threads() - 1) / device.threads(), tile = (share + line - 1) / line * line;
   device.parallel_for((d + tile - 1) / tile, [&](Index task, Arena&) {
     const Index c = task * tile, cols = std::min(tile, d - c);
     for (Index r = 0; r < R; ++r) {
