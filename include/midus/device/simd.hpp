@@ -131,8 +131,9 @@ struct Part {
 /// Calls `f(at)` for every packet of arrays of `count` elements: `at.load(array)`, `at.store(array, packet)`.
 /// The odd elements at the end go through the same instructions as the others, and none are treated apart at
 /// the start, so that an element's result depends neither on where it lies nor on how much lies beside it.
+/// Inlined, or every packet would fetch what `f` captured from memory.
 template <class S, class F>
-void for_packets(Index count, F&& f) {
+[[gnu::always_inline]] inline void for_packets(Index count, F&& f) {
   Index i = 0;
   for (; i + width<S> <= count; i += width<S>) f(Whole<S>{i});
   if (i < count) f(Part<S>{i, count - i});
@@ -141,7 +142,7 @@ void for_packets(Index count, F&& f) {
 /// Σ term(at) over the packets of arrays of `count` elements. Four sums run side by side, then each is added
 /// to the next: the order depends on `count` alone.
 template <class S, class F>
-S sum_over(Index count, F&& term) {
+[[gnu::always_inline]] inline S sum_over(Index count, F&& term) {
   constexpr Index step = width<S>;
   Packet<S> a = broadcast(S(0)), b = a, c = a, d = a;
   Index i = 0;
