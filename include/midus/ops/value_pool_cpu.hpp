@@ -63,18 +63,30 @@ template <class S>
   if (op.dvalues.empty()) return;
   const Index R = op.dpooled.extent(0), G = op.dpooled.extent(1), W = op.dpooled.extent(2);
   const Index K = op.slots.extent(2);
+  if (R == 0 || G == 0) return;
   const bool own_banks = op.values.extent(0) > 1;
-  constexpr Index columns = 16;
+  // The columns of a thread: how they are cut is in no sum, each goes over the reads in their order.
+  constexpr Index line = 64 / static_cast<Index>(sizeof(S));  // of the cache
+  const Index share = (W + device.threads() - 1) / device.threads(),
+              columns = (share + line - 1) / line * line;
   device.parallel_for((W + columns - 1) / columns, [&](Index task, Arena&) {
-    const Index begin = task * columns, end = std::min(begin + columns, W);
-    for (Index r = 0; r < R; ++r)
-      for (Index g = 0; g < G; ++g)
-        for (Index i = 0; i < K; ++i) {
-          const S w = op.weights(r, g, i);
-          const S* const dz = op.dpooled.row(r, g);
-          S* const dv = op.dvalues.row(own_banks ? g : 0, op.slots(r, g, i));
-          for (Index c = begin; c < end; ++c) dv[c] += w * dz[c];
-        }
+    const Index begin = task * columns, width = std::min(columns, W - begin);
+    const Index fetched = std::min<Index>(width, 8 * line);
+    const auto row_of = [&](Index read, Index i) {
+      return op.dvalues.row(own_banks ? read % G : 0, op.slots.data()[read * K + i]) + begin;
+    };
+    for (Index read = 0; read < R * G; ++read) {
+      const S *const dz = op.dpooled.data() + read * W + begin, *const w = op.weights.data() + read * K;
+      const Index next = std::min(read + 1, R * G - 1);
+      for (Index i = 0; i < K; ++i) {
+        const S* const later = row_of(next, i);
+        for (Index c = 0; c < fetched; c += line) __builtin_prefetch(later + c, 1);
+        S* const dv = row_of(read, i);
+        const auto weight = simd::broadcast(w[i]);
+        simd::for_packets<S>(
+            width, [&](auto at) { at.store(dv, simd::multiply_add(weight, at.load(dz), at.load(dv))); });
+      }
+    }
   });
 }
 
