@@ -98,12 +98,14 @@ void beside_reference(benchmark::State& state) {
   Problem ours(2048, 4, 8, 64 * 64, 32), plain = ours;
   Cpu<S> device(1);
   Reference<S> reference;
-  if constexpr (backward)
-    time_beside(
-        state, 1, [&] { run(device, ours.backward()); }, [&] { run(reference, plain.backward()); });
-  else
-    time_beside(
-        state, 1, [&] { run(device, ours.forward()); }, [&] { run(reference, plain.forward()); });
+  const auto form = [](auto& on, Problem& problem) {
+    if constexpr (backward)
+      run(on, problem.backward());
+    else
+      run(on, problem.forward());
+  };
+  time_beside(
+      state, 1, [&] { form(device, ours); }, [&] { form(reference, plain); });
 }
 BENCHMARK_TEMPLATE(beside_reference, false)->UseManualTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK_TEMPLATE(beside_reference, true)->UseManualTime()->Unit(benchmark::kMicrosecond);
