@@ -4,7 +4,8 @@
 #   walk_through_test.sh TOOLS [PYTHON]     the folder of upscale, prepare, ...; a python with transformers (else that part is left out)
 set -euo pipefail
 MIDUS=$(cd "$(dirname "$0")/../.." && pwd)
-export MIDUS PATH="$1:$PATH"
+PATH="$(cd "$1" && pwd):$PATH"
+export MIDUS PATH
 python=${2:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
