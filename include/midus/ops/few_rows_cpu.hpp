@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "midus/core/weight_view.hpp"
 #include "midus/ops/rows_cpu.hpp"
 
 namespace midus {
