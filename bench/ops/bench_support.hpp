@@ -82,6 +82,22 @@ void time_beside(benchmark::State& state, int threads, Ours&& ours, Peer&& peer)
   state.counters["peer/ours"] = of_peer / of_ours;
 }
 
+/// Times a problem's forward or backward op on one device beside that of another, on one thread.
+template <bool backward, class Ours, class Plain, class Problem>
+void time_form_beside(benchmark::State& state, Ours&& device, Plain&& plain, Problem problem) {
+  Problem other = problem;
+  run(device, problem.forward());  // what a backward op reads
+  run(plain, other.forward());
+  const auto form = [](auto& on, Problem& of) {
+    if constexpr (backward)
+      run(on, of.backward());
+    else
+      run(on, of.forward());
+  };
+  time_beside(
+      state, 1, [&] { form(device, problem); }, [&] { form(plain, other); });
+}
+
 inline int run_benchmarks(int argc, char** argv) {
   std::printf(
       "peak: %.1f GFLOP/s in f32 on one thread, %.1f on two; copy %.1f GB/s on one thread, %.1f on two\n",

@@ -87,19 +87,7 @@ void time_form(benchmark::State& state) {
 /// The plain loops of the reference, on one thread.
 template <bool backward>
 void beside_reference(benchmark::State& state) {
-  Problem ours(1, 128, 4, 4, 32, 0), plain = ours;
-  Cpu<S> device(1);
-  Reference<S> reference;
-  run(device, ours.forward());
-  run(reference, plain.forward());
-  const auto form = [](auto& on, Problem& problem) {
-    if constexpr (backward)
-      run(on, problem.backward());
-    else
-      run(on, problem.forward());
-  };
-  time_beside(
-      state, 1, [&] { form(device, ours); }, [&] { form(reference, plain); });
+  time_form_beside<backward>(state, Cpu<S>(1), Reference<S>(), Problem(1, 128, 4, 4, 32, 0));
 }
 BENCHMARK_TEMPLATE(beside_reference, false)->UseManualTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK_TEMPLATE(beside_reference, true)->UseManualTime()->Unit(benchmark::kMicrosecond);

@@ -95,17 +95,7 @@ void time_form(benchmark::State& state) {
 /// The plain loops of the reference, on one thread.
 template <bool backward>
 void beside_reference(benchmark::State& state) {
-  Problem ours(2048, 4, 8, 64 * 64, 32), plain = ours;
-  Cpu<S> device(1);
-  Reference<S> reference;
-  const auto form = [](auto& on, Problem& problem) {
-    if constexpr (backward)
-      run(on, problem.backward());
-    else
-      run(on, problem.forward());
-  };
-  time_beside(
-      state, 1, [&] { form(device, ours); }, [&] { form(reference, plain); });
+  time_form_beside<backward>(state, Cpu<S>(1), Reference<S>(), Problem(2048, 4, 8, 64 * 64, 32));
 }
 BENCHMARK_TEMPLATE(beside_reference, false)->UseManualTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK_TEMPLATE(beside_reference, true)->UseManualTime()->Unit(benchmark::kMicrosecond);
