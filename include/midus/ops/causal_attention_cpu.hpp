@@ -67,15 +67,15 @@ void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows,
 }
 
 /// A tile of keys and values, rows `ld` apart, for the heads of one query, as when a token is generated: they
-/// are used too few times to be packed. `keys` of them; every row sees all.
+/// are used too few times to be packed. `keys` of them, which every row sees, and `more` behind them.
 template <class S>
-void attention_of_one_query(const AttentionTiles& tiles, const AttentionRows<S>& rows, Index keys, const S* k,
-                            const S* v, Index ld) {
+void attention_of_one_query(const AttentionTiles& tiles, const AttentionRows<S>& rows, Index keys, Index more,
+                            const S* k, const S* v, Index ld) {
   const Index D = tiles.D;
   const S *value[attention_keys], *next[attention_keys];
   for (Index i = 0; i < keys; ++i) {
     value[i] = v + i * ld;
-    next[i] = value[i] + attention_keys * ld;
+    next[i] = i < more ? value[i] + keys * ld : value[i];
   }
   multiply_few_rows<S>(tiles.rows(), keys, D, rows.queries, D, k, ld, rows.scores, attention_keys, nullptr,
                        0);
@@ -112,7 +112,8 @@ template <class S>
       const Index keys = std::min(attention_keys, tiles.sees(count - 1) - key);
       const Index first = tiles.first_row_that_sees(key), at = ((b * room + key) * KV + kv) * D;
       if (T == 1 && count <= few_rows) {
-        attention_of_one_query(tiles, rows, keys, op.k.data() + at, op.v.data() + at, KV * D);
+        const Index more = tiles.sees(count - 1) - key - keys;
+        attention_of_one_query(tiles, rows, keys, more, op.k.data() + at, op.v.data() + at, KV * D);
         continue;
       }
       pack_transposed(op.k.data() + at, KV * D, keys, D, panels);
