@@ -98,6 +98,8 @@ TEST_CASE("scoring: special tokens are there once, and only where they are wante
   CHECK(encode("ab") == Ids{256, 'a', 'b'});
   CHECK(encode("<s>ab") == Ids{256, 'a', 'b'});
   CHECK(bare("ab") == Ids{'a', 'b'});
+  ScoringEncoder padded(llama, 300);  // of a model with more tokens than the tokenizer spells
+  CHECK(padded("ab") == Ids{256, 'a', 'b'});
   const ScoringRequest request = continuation_request(encode, "a", "bc", 100);
   CHECK(request.ids == Ids{256, 'a', 'b', 'c'});
   CHECK(request.scored == 2);

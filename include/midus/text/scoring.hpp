@@ -75,7 +75,8 @@ class ScoringEncoder {
   /// The token that stands for an empty context.
   std::int32_t prefix() const { return prefix_; }
   std::vector<std::int32_t> operator()(std::string_view text) {
-    return encode_(text, add_special_tokens_ && !text.starts_with(prefix_text_));
+    const bool begun = !prefix_text_.empty() && text.starts_with(prefix_text_);
+    return encode_(text, add_special_tokens_ && !begun);
   }
   std::vector<std::int32_t> without_special_tokens(std::string_view text) { return encode_(text, false); }
 
