@@ -36,7 +36,7 @@ part() {  # part NAME COMMAND...: runs a command and notes its seconds
   shift
   echo "== $name"
   "$@" || status=$?
-  parts+=("$(printf '%6d s  %s' $((SECONDS - begin)) "$name")")
+  parts+=("$(printf '%6d s  %s%s' $((SECONDS - begin)) "$name" "$([ $status = 0 ] || echo "  FAILED")")")
   return $status
 }
 rm -f "$build/ctest.log"
@@ -53,8 +53,9 @@ fi
 part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMIDUS_TESTS=ON -DMIDUS_WERROR=ON \
   -DMIDUS_BENCHMARKS=$benchmarks -DMIDUS_TORCH_PYTHON="${MIDUS_TORCH_PYTHON:-}"
 part "build" cmake --build "$build" -j "$(nproc)"
-part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log" "${skip[@]}"
-if [ "$all" = no ]; then exit; fi
+failed=0  # from here on a part that fails does not keep the next ones from running
+part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log" "${skip[@]}" || failed=1
+if [ "$all" = no ]; then exit $failed; fi
 
 sanitize() {  # sanitize PRESET FOLDER...: the tests of these folders
   local preset=$1 targets=() labels
@@ -72,9 +73,10 @@ sanitize() {  # sanitize PRESET FOLDER...: the tests of these folders
   cmake --build "build/$preset" -j "$(nproc)" --target "${targets[@]}" &&
   ctest --test-dir "build/$preset" --output-on-failure -j "$(nproc)" -L "$labels" -LE 'long|builds'
 }
-part "speed, by ratios" python3 -B bench/guard/guard.py "$build/bench"
-part "fuzz, 60 s each" bash test/fuzz/run.sh --seconds 60
-part "address and undefined behaviour" sanitize asan core device ops layers model io upscale train
-part "threads" sanitize tsan device ops layers
-part "mutations, a sample" python3 test/mutations/run.py --seed 1 --faults 8
-part "reference" doxygen docs/Doxyfile
+part "speed, by ratios" python3 -B bench/guard/guard.py "$build/bench" || failed=1
+part "fuzz, 60 s each" bash test/fuzz/run.sh --seconds 60 || failed=1
+part "address and undefined behaviour" sanitize asan core device ops layers model io upscale train || failed=1
+part "threads" sanitize tsan device ops layers || failed=1
+part "mutations, a sample" python3 test/mutations/run.py --seed 1 --faults 8 || failed=1
+part "reference" doxygen docs/Doxyfile || failed=1
+exit $failed

@@ -19,12 +19,17 @@ done
 
 build=build/fuzz
 mkdir -p "$build"
-for name in "$@"; do
+fuzz() {
+  local name=$1 build=$2
+  shift 2
   clang++ -std=c++20 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Iinclude -Itest -Itest/fuzz \
     "test/fuzz/${name}_fuzz.cpp" -lpcre2-8 -o "$build/$name"
   mkdir -p "$build/corpus/$name"
-  echo "== $name"
+  local status=0
   "$build/$name" -max_len=4096 -rss_limit_mb=512 -malloc_limit_mb=256 -timeout=10 -print_final_stats=1 -verbosity=0 \
-    -artifact_prefix="$build/$name-" "${limit[@]}" "$build/corpus/$name" "test/fuzz/seeds/$name" 2>&1 |
-    grep -vE '^(INFO|#|"|[[:space:]]*NEW_FUNC)' || exit 1
-done
+    -artifact_prefix="$build/$name-" "$@" "$build/corpus/$name" "test/fuzz/seeds/$name" > "$build/$name.log" 2>&1 || status=$?
+  { echo "== $name"; grep -vE '^(INFO|#|"|[[:space:]]*NEW_FUNC)' "$build/$name.log"; } || true
+  return $status
+}
+export -f fuzz
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -euc 'fuzz "$@"' fuzz {} "$build" "${limit[@]}"
