@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "midus/core/random.hpp"
+#include "midus/device/peak.hpp"
 #include "midus/device/simd.hpp"
 #include "midus/device/threads.hpp"
 
@@ -32,35 +33,11 @@ double seconds(int threads, int rounds, F&& f) {
   return best;
 }
 
-template <class S>
-[[gnu::noinline]] S multiply_adds(Index count, S factor, S term) {
-  constexpr int chains = 12;  // more than latency times throughput, and they fit into 16 registers
-  simd::Packet<S> x[chains];
-  const auto a = simd::broadcast(factor), b = simd::broadcast(term);
-  MIDUS_UNROLL
-  for (int i = 0; i < chains; ++i) x[i] = simd::broadcast(static_cast<S>(i));
-  for (Index k = 0; k < count; ++k) {
-    MIDUS_UNROLL
-    for (int i = 0; i < chains; ++i) x[i] = simd::multiply_add(x[i], a, b);
-  }
-  S sum = 0;
-  for (int i = 0; i < chains; ++i) sum += simd::sum_of<S>(x[i]);
-  return sum;
-}
-
 /// The most floating-point operations a second (a multiply-add is two) on so many threads, in 10^9.
 template <class S>
 double peak_gflops(int threads) {
-  constexpr Index count = 2000000;
-  ThreadPool pool(threads);
-  std::vector<S> sums(static_cast<std::size_t>(threads));
-  volatile S factor = S(0.999), term = S(0.001);
-  const double time = seconds(threads, 20, [&] {
-    pool.parallel_for(threads, [&](Index task, int) {
-      sums[static_cast<std::size_t>(task)] = multiply_adds<S>(count, factor, term);
-    });
-  });
-  return 2e-9 * 12 * static_cast<double>(simd::width<S> * count * threads) / time;
+  Cpu<S> device(threads);
+  return 1e-9 * measure_peak(device);
 }
 
 /// Bytes a second, in 10^9, that so many threads copy (read plus written) in memory far larger than the

@@ -6,35 +6,46 @@
 #include <vector>
 
 #include "midus/device/cpu.hpp"
+#include "midus/device/simd.hpp"
 
 namespace midus {
 
-/// The multiply-adds that the device's threads do in a second when nothing but registers is involved, as
-/// floating-point operations (two each). Takes about a twentieth of a second; the best of several runs.
+/// Sums that `multiply_adds` carries at once: more than a multiply-add's latency times those that a cycle
+/// begins, and they fit into 16 registers.
+inline constexpr int multiply_add_chains = 12;
+
+/// `count` times x = x · factor + term, in each chain: nothing but registers is involved.
+template <class S>
+[[gnu::noinline]] S multiply_adds(Index count, S factor, S term) {
+  simd::Packet<S> x[multiply_add_chains];  // NOLINT: std::array of packets draws warnings from g++
+  const auto a = simd::broadcast(factor), b = simd::broadcast(term);
+  MIDUS_UNROLL
+  for (int i = 0; i < multiply_add_chains; ++i) x[i] = simd::broadcast(static_cast<S>(i));
+  for (Index k = 0; k < count; ++k) {
+    MIDUS_UNROLL
+    for (int i = 0; i < multiply_add_chains; ++i) x[i] = simd::multiply_add(x[i], a, b);
+  }
+  S sum = 0;
+  for (int i = 0; i < multiply_add_chains; ++i) sum += simd::sum_of<S>(x[i]);
+  return sum;
+}
+
+/// The floating-point operations a second (a multiply-add is two) that the device's threads reach when
+/// nothing but registers is involved. Takes about a twentieth of a second; the best of several runs.
 template <class S>
 double measure_peak(Cpu<S>& device) {
-  using Vector [[gnu::vector_size(64)]] = S;
-  constexpr int chains = 12, rounds = 1 << 14;
+  constexpr Index count = 1 << 20;
   const Index tasks = device.threads();
-  double best = 0;
+  const S factor = S(0.999), term = S(0.001);
   std::vector<S> results(static_cast<std::size_t>(tasks));
-  for (int attempt = 0; attempt < 5; ++attempt) {
+  double best = 0;
+  for (int attempt = 0; attempt < 10; ++attempt) {
     const auto begin = std::chrono::steady_clock::now();
     device.parallel_for(tasks, [&](Index task, Arena&) {
-      Vector sums[chains / 2];
-      Vector factor = Vector{} + S(0.999999), term = Vector{} + S(1e-6);
-      for (int c = 0; c < chains / 2; ++c) sums[c] = Vector{} + static_cast<S>(c);
-      for (int round = 0; round < rounds; ++round) {
-        asm volatile("" : "+m"(factor), "+m"(term));  // no loop is the same as the one before
-        for (int repeat = 0; repeat < 16; ++repeat)
-          for (int c = 0; c < chains / 2; ++c) sums[c] = sums[c] * factor + term;
-      }
-      Vector total{};
-      for (int c = 0; c < chains / 2; ++c) total += sums[c];
-      results[static_cast<std::size_t>(task)] = total[0];
+      results[static_cast<std::size_t>(task)] = multiply_adds<S>(count, factor, term);
     });
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    const double flops = 2.0 * (64 / sizeof(S)) * (chains / 2) * 16 * rounds * static_cast<double>(tasks);
+    const auto flops = static_cast<double>(2 * multiply_add_chains * simd::width<S> * count * tasks);
     best = std::max(best, flops / seconds.count());
   }
   return best;
