@@ -67,6 +67,25 @@ TEST_CASE("threads: every task runs once, for any number of threads and tasks") 
   }
 }
 
+TEST_CASE("threads: each begins with its own stretch of the tasks, and one that is done helps the other") {
+  ThreadPool pool(2);
+  std::atomic<int> begun{0};
+  std::array<std::atomic<int>, 6> worker_of{};
+  pool.parallel_for(6, [&](Index task, int worker) {
+    worker_of[static_cast<std::size_t>(task)] = worker;
+    if (task == 0 || task == 3) {  // the first ones wait for each other
+      ++begun;
+      while (begun < 2) std::this_thread::yield();
+    }
+    if (task == 0)  // until the other thread has done all the rest
+      while (begun < 6) std::this_thread::yield();
+    else if (task != 3)
+      ++begun;
+  });
+  CHECK(worker_of[0] != worker_of[3]);
+  for (const std::size_t task : {1, 2, 4, 5}) CHECK(worker_of[task] == worker_of[3]);
+}
+
 TEST_CASE("threads: many short jobs one after the other") {
   ThreadPool pool(4);
   std::atomic<Index> sum{0};

@@ -47,7 +47,7 @@ TEMPLATE_LIST_TEST_CASE("gemm: forward and backward", "", Devices) {
   const auto shape =
       GENERATE(GemmCase{1, 1, 1}, GemmCase{1, 7, 130}, GemmCase{2, 300, 3}, GemmCase{7, 33, 17},
                GemmCase{121, 40, 65}, GemmCase{130, 520, 70}, GemmCase{6, 64, 2049}, GemmCase{250, 2100, 9},
-               GemmCase{125, 10, 4200}, GemmCase{3200, 12, 20});
+               GemmCase{125, 10, 4200}, GemmCase{1030, 5, 7}, GemmCase{3200, 12, 20});
   INFO("R " << shape.R << " K " << shape.K << " N " << shape.N);
   check_op<TestType>(shape);
 }

@@ -54,11 +54,12 @@ inline int available_processors() {
 
 /// Threads that wait for work. `parallel_for` cuts nothing by itself: the caller chooses tasks by the shape
 /// of the work alone, each task owns what it writes, so the result has the same bits for any number of
-/// threads.
+/// threads. Each thread begins with its own stretch of the tasks, and then helps the others with theirs: what
+/// lies at the same place in the next op finds the same thread's cache.
 class ThreadPool {
  public:
   /// `threads` in all, the calling one included. Throws `Error` where the system does not give so many.
-  explicit ThreadPool(int threads) {
+  explicit ThreadPool(int threads) : stretches_(static_cast<std::size_t>(std::max(1, threads))) {
     try {
       for (int worker = 1; worker < threads; ++worker)
         workers_.emplace_back([this, worker] { serve(worker); });
@@ -90,8 +91,13 @@ class ThreadPool {
     job_ = {[](void* context, Index task, int worker) {
               (*static_cast<std::remove_reference_t<F>*>(context))(task, worker);
             },
-            const_cast<void*>(static_cast<const void*>(&f)), tasks};
-    next_.store(0, std::memory_order_relaxed);
+            const_cast<void*>(static_cast<const void*>(&f))};
+    const auto count = static_cast<Index>(stretches_.size());
+    for (Index i = 0, begin = 0; i < count; ++i) {
+      Stretch& stretch = stretches_[static_cast<std::size_t>(i)];
+      stretch.next.store(begin, std::memory_order_relaxed);
+      stretch.end = begin += tasks / count + (i < tasks % count ? 1 : 0);
+    }
     generation_ = (generation_ + generation_step) & ~(open | active_mask | stopped);
     state_.store(generation_ | open, std::memory_order_release);
     state_.notify_all();
@@ -113,7 +119,11 @@ class ThreadPool {
   struct Job {
     void (*call)(void*, Index, int) = nullptr;
     void* context = nullptr;
-    Index tasks = 0;
+  };
+  /// The tasks that one thread begins with: those before `next` are taken.
+  struct alignas(64) Stretch {
+    std::atomic<Index> next{0};
+    Index end = 0;
   };
   struct Current {
     ThreadPool* pool;
@@ -173,26 +183,33 @@ class ThreadPool {
 
   void work(int worker) {
     const Inside inside(this, worker);
-    for (Index task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < job_.tasks;) {
-      try {
-        job_.call(job_.context, task, worker);
-      } catch (...) {
-        const std::lock_guard lock(error_mutex_);
-        if (task < error_task_) {
-          error_task_ = task;
-          error_ = std::current_exception();
-        }
+    const std::size_t count = stretches_.size(), own = static_cast<std::size_t>(worker);
+    for (std::size_t i = 0; i < count; ++i) {
+      Stretch& stretch = stretches_[(own + i) % count];
+      for (Index task; (task = stretch.next.fetch_add(1, std::memory_order_relaxed)) < stretch.end;)
+        run(task, worker);
+    }
+  }
+
+  void run(Index task, int worker) {
+    try {
+      job_.call(job_.context, task, worker);
+    } catch (...) {
+      const std::lock_guard lock(error_mutex_);
+      if (task < error_task_) {
+        error_task_ = task;
+        error_ = std::current_exception();
       }
     }
   }
 
   inline static thread_local Current current_{nullptr, 0};
 
+  std::vector<Stretch> stretches_;
   std::vector<std::thread> workers_;
   Job job_;
   std::uint32_t generation_ = 0;
   alignas(64) std::atomic<std::uint32_t> state_{0};
-  alignas(64) std::atomic<Index> next_{0};
   std::mutex error_mutex_;
   std::exception_ptr error_;
   Index error_task_ = no_task;

@@ -66,6 +66,13 @@ void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows,
     add(row, tiles.group, std::min(keys, tiles.sees(row) - key));
 }
 
+/// Asks for a row that is read soon.
+template <class S>
+[[gnu::always_inline]] inline void fetch(const S* row, Index width) {
+  constexpr Index line = 64 / static_cast<Index>(sizeof(S));
+  for (Index i = 0; i < width; i += line) __builtin_prefetch(row + i);
+}
+
 /// A tile of keys and values, rows `ld` apart, for the heads of one query, as when a token is generated: they
 /// are used too few times to be packed. `keys` of them, which every row sees, and `more` behind them.
 template <class S>
@@ -77,8 +84,12 @@ void attention_of_one_query(const AttentionTiles& tiles, const AttentionRows<S>&
     value[i] = v + i * ld;
     next[i] = i < more ? value[i] + keys * ld : value[i];
   }
-  multiply_few_rows<S>(tiles.rows(), keys, D, rows.queries, D, k, ld, rows.scores, attention_keys, nullptr,
-                       0);
+  constexpr Index some = 16;  // keys at once; the next tile's are fetched meanwhile
+  for (Index i = 0; i < keys; i += some) {
+    for (Index j = i; j < std::min(i + some, more); ++j) fetch(k + (keys + j) * ld, D);
+    multiply_few_rows<S>(tiles.rows(), std::min(some, keys - i), D, rows.queries, D, k + i * ld, ld,
+                         rows.scores + i, attention_keys, nullptr, 0);
+  }
   for (Index row = 0; row < tiles.rows(); ++row) {
     attention_softmax(rows, row, keys, D);
     sum_rows(Rows<S>{value, row == 0 ? next : value, keys, D}, rows.scores + row * attention_keys,
@@ -94,7 +105,8 @@ template <class S>
   const Index tile = attention_queries(H, KV), query_tiles = (T + tile - 1) / tile;
   device.parallel_for(B * KV * query_tiles, [&](Index task, Arena& scratch) {
     // The last tiles see the most keys: they go first.
-    const Index b = task % (B * KV) / KV, kv = task % KV, query = (query_tiles - 1 - task / (B * KV)) * tile;
+    const Index b = task / (KV * query_tiles), kv = task / query_tiles % KV;
+    const Index query = (query_tiles - 1 - task % query_tiles) * tile;
     const Index past = op.past.empty() ? 0 : op.past(b);
     const AttentionTiles tiles(T, H, KV, D, kv, query, std::min(tile, T - query), past);
     if (tiles.group == 0) return;

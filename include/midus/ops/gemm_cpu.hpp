@@ -46,9 +46,9 @@ void pack_weight_transposed(const WeightView<S, 2>& w, Index first, Index count,
 /// The form for few rows: W is read where it lies.
 template <class S>
 void gemm_few_rows(Cpu<S>& device, const Gemm<S>& op) {
-  constexpr Index tile = 32;  // of W's rows
   const Index R = op.x.extent(0), K = op.x.extent(1), N = op.y.extent(1);
   with_stored(op.w, [&](const auto* w) {
+    constexpr Index tile = 128 / sizeof(*w);  // of W's rows
     device.parallel_for(tiles_in(N, tile), [&](Index task, Arena&) {
       const Index n = task * tile;
       multiply_few_rows<S>(R, std::min(tile, N - n), K, op.x.data(), K, w + n * K, K, op.y.data() + n, N,
@@ -140,40 +140,62 @@ template <class S>
   }
 }
 
+/// dW is summed over the first and the second half of the rows apart, where it is small enough for a second
+/// one: a thread that has computed the rows of a half then finds them in its own cache.
+inline constexpr Index gemm_halves_size = Index{1} << 20;
+
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const GemmBackwardWeight<S>& op) {
   if constexpr (uses_blas<S>) return gemm_by_blas(device, op);
   using Tiles = GemmTiles<S>;
   constexpr Index col_tile = 16 * ProductBlock<S>::cols;
-  constexpr Index part = ProductBlock<S>::depth, packed_at_once = 12 * part;  // of the sum over R
+  constexpr Index part = ProductBlock<S>::depth, packed_at_once = 6 * part;  // of a half's sum
   const Index R = op.dy.extent(0), N = op.dw.extent(0), K = op.dw.extent(1);
   if (R == 0 || N == 0 || K == 0) return;
+  const Index halves = N * K <= gemm_halves_size && R >= 4 * part ? 2 : 1;
+  const Index half = tiles_in(tiles_in(R, part), halves) * part;
   // High tiles use a panel of x more often; low ones leave enough tasks where dW is small.
   const Index row_tile = even_tile(N, N < 768 ? 8 : 16, ProductBlock<S>::rows);
   const Index col_tiles = tiles_in(K, col_tile), row_tiles = tiles_in(N, row_tile);
-  const Index wide = panel_size<S>(1, K);
   const auto scope = device.scope();
-  const View<S, 1> panels = device.allocate(Shape{std::min(R, packed_at_once) * wide});
-  for (Index first = 0; first < R; first += packed_at_once) {
-    const Index rows_here = std::min(packed_at_once, R - first);
-    device.parallel_for(tiles_in(rows_here, Tiles::packed_rows), [&](Index task, Arena&) {
+  const Index stretch = std::min(half, packed_at_once), half_panels = stretch * panel_size<S>(1, K);
+  const View<S, 1> panels = device.allocate(Shape{halves * half_panels});
+  const View<S, 1> second = device.allocate(Shape{halves == 2 ? N * K : 0});
+  for (Index first = 0; first < half; first += stretch) {
+    const auto rows_of = [&](Index h) { return std::min(stretch, std::min(half, R - h * half) - first); };
+    const Index pack_tasks = tiles_in(stretch, Tiles::packed_rows);
+    device.parallel_for(halves * pack_tasks, [&](Index task, Arena&) {
       // packed_rows divides part: the rows of a task lie in one part.
-      const Index r = task * Tiles::packed_rows, start = r / part * part;
-      pack_rows(op.x.data() + (first + r) * K, K, K, std::min(part, rows_here - start), r - start,
-                std::min(Tiles::packed_rows, rows_here - r), panels.data() + start * wide);
+      const Index h = task / pack_tasks, r = task % pack_tasks * Tiles::packed_rows, start = r / part * part;
+      if (r >= rows_of(h)) return;
+      pack_rows(op.x.data() + (h * half + first + r) * K, K, K, std::min(part, rows_of(h) - start), r - start,
+                std::min(Tiles::packed_rows, rows_of(h) - r),
+                panels.data() + h * half_panels + start * panel_size<S>(1, K));
     });
-    device.parallel_for(row_tiles * col_tiles, [&](Index task, Arena& scratch) {
-      const Index n = task / col_tiles * row_tile, rows = std::min(row_tile, N - n);
+    device.parallel_for(halves * row_tiles * col_tiles, [&](Index task, Arena& scratch) {
+      const Index h = task / (row_tiles * col_tiles);
+      const Index n = task / col_tiles % row_tiles * row_tile, rows = std::min(row_tile, N - n);
       const Index k = task % col_tiles * col_tile, cols = std::min(col_tile, K - k);
       S* const packed = take<S>(scratch, left_size<S>(rows, part));
-      S* const dw = op.dw.data() + n * K + k;
-      for (Index start = 0; start < rows_here; start += part) {
-        const Index depth = std::min(part, rows_here - start);
-        const Left<S> left = pack_left(op.dy.data() + (first + start) * N + n, N, rows, depth, packed);
-        multiply<S>(rows, cols, depth, left, panels.data() + start * wide + k * depth, dw, K, dw, K);
+      S* const dw = (h == 0 ? op.dw.data() : second.data()) + n * K + k;
+      for (Index start = 0; start < rows_of(h); start += part) {
+        const Index depth = std::min(part, rows_of(h) - start);
+        const S* const dy = op.dy.data() + (h * half + first + start) * N + n;
+        const S* const panel = panels.data() + h * half_panels + start * panel_size<S>(1, K) + k * depth;
+        const bool fresh = h == 1 && first + start == 0;
+        multiply<S>(rows, cols, depth, pack_left(dy, N, rows, depth, packed), panel, dw, K,
+                    fresh ? nullptr : dw, K);
       }
     });
   }
+  if (halves == 1) return;
+  device.parallel_for(tiles_in(N, row_tile), [&](Index task, Arena&) {
+    const Index begin = task * row_tile * K, end = std::min(N, (task + 1) * row_tile) * K;
+    simd::for_packets<S>(end - begin, [&](auto at) {
+      S* const dw = op.dw.data() + begin;
+      at.store(dw, at.load(dw) + at.load(second.data() + begin));
+    });
+  });
 }
 
 }  // namespace midus
