@@ -19,15 +19,15 @@ struct bfloat16 {
   std::uint16_t bits;
 
   MIDUS_HOST_DEVICE static constexpr bfloat16 from(float value) {  // to nearest, ties to even
-    const auto word = std::bit_cast<std::uint32_t>(value);
-    if ((word & 0x7fffffffu) > 0x7f800000u)  // NaN stays NaN
+    const auto word = __builtin_bit_cast(std::uint32_t, value);    // std::bit_cast is for the host alone
+    if ((word & 0x7fffffffu) > 0x7f800000u)                        // NaN stays NaN
       return {static_cast<std::uint16_t>((word >> 16) | 0x40u)};
     return {static_cast<std::uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16)};
   }
   MIDUS_HOST_DEVICE constexpr float to_float() const {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    return __builtin_bit_cast(float, static_cast<std::uint32_t>(bits) << 16);
   }
-  MIDUS_HOST_DEVICE constexpr bool operator==(const bfloat16&) const = default;
+  constexpr bool operator==(const bfloat16&) const = default;
 };
 
 /// A double as a float from which rounding to a 16-bit type gives what rounding the double itself would:

@@ -71,11 +71,11 @@ void read_weights(Dtype dtype, std::span<const std::byte> bytes, std::span<To> t
     if (to.empty()) return;  // memcpy wants no null
     if constexpr (std::is_same_v<To, From>) {
       std::memcpy(to.data(), bytes.data(), bytes.size());
-      return;
-    }
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
-      to[i] = convert<To>(value);
+    } else {
+      for (std::size_t i = 0; i < to.size(); ++i) {
+        std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
+        to[i] = convert<To>(value);
+      }
     }
   });
 }
