@@ -45,10 +45,11 @@ def run(command, keep=False):
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE if keep else None)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    printed, stopped = None, False
-    while process.poll() is None:
+    stopped = False
+    while True:
         try:
             printed, _ = process.communicate()
+            break
         except KeyboardInterrupt:  # the program has had it too
             stopped = True
     if stopped or process.returncode != 0:
