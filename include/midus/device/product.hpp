@@ -41,7 +41,10 @@ template <class S>
     const S* in = b + j;
     S* out = panels + j * depth + from * width;
     if (j + width <= cols) {
-      for (Index k = 0; k < count; ++k, in += ldb, out += width) std::memcpy(out, in, width * sizeof(S));
+      for (Index k = 0; k < count; ++k, in += ldb, out += width) {
+        __builtin_prefetch(in + width);  // for the next panel
+        std::memcpy(out, in, width * sizeof(S));
+      }
     } else {
       for (Index k = 0; k < count; ++k, in += ldb, out += width)
         std::fill_n(std::copy_n(in, cols - j, out), width - (cols - j), S(0));
@@ -116,7 +119,9 @@ template <class S>
   const Index whole = rows / width * width, rest = rows - whole;
   for (Index k = 0; k < depth; ++k, b += ldb) {
     S* out = packed + k * width;
-    if (k + 16 < depth) __builtin_prefetch(b + 16 * ldb);
+    if (k + 16 < depth)
+      for (Index i = 0; i < rows; i += 64 / static_cast<Index>(sizeof(S)))
+        __builtin_prefetch(b + 16 * ldb + i);
     if (k + 1 < depth) {  // in whole registers: what is too much lies in the next row and is overwritten next
       for (Index i = 0; i < whole; i += width, out += width * depth)
         for (Index lane = 0; lane < width; lane += simd::width<S>)
