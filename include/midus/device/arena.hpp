@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "midus/core/error.hpp"
+#include "midus/device/huge_pages.hpp"
 
 namespace midus {
 
@@ -81,7 +82,7 @@ class Arena {
     if (mprotect(base_ + usable_, wanted - usable_, PROT_READ | PROT_WRITE) != 0)
       fail("out of memory: the system refuses ", wanted - usable_, " bytes more for activations (", usable_,
            " are in use); take a smaller batch or a shorter length, or turn gradient checkpointing on");
-    madvise(base_ + usable_, wanted - usable_, MADV_HUGEPAGE);  // a wish: what it returns does not matter
+    prefer_huge_pages(base_ + usable_, wanted - usable_);
     usable_ = wanted;
   }
 

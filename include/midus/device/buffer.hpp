@@ -10,6 +10,7 @@
 
 #include "midus/core/error.hpp"
 #include "midus/core/view.hpp"
+#include "midus/device/huge_pages.hpp"
 
 namespace midus {
 
@@ -31,6 +32,7 @@ class Buffer {
       fail("out of memory: the system refuses ", room,
            " bytes for weights, gradients or moments; train fewer parameters, or store frozen ones as "
            "bfloat16");
+    prefer_huge_pages(block_.get(), room);
     void* at = block_.get();
     data_ = static_cast<T*>(std::align(alignment, room - alignment, at, room));
   }
