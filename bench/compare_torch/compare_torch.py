@@ -150,11 +150,11 @@ def main():
             if name not in SIZES:
                 parser.error(f"there is no model {name}; there are {', '.join(SIZES)}")
             rows.append(compare(name, arguments, Path(folder)))
-    print(f"\n{'model':8} {'midus tok/s':>12} {'PyTorch tok/s':>14} {'':8} {'ratio':>6} {'of peak':>8} {'midus MB':>9} "
-          f"{'PyTorch MB':>10}")
+    print(f"\n{'model':8} {'midus tok/s':>12} {'PyTorch tok/s':>14} {'':8} {'ratio (spread)':>20} {'of peak':>8} "
+          f"{'midus MB':>9} {'PyTorch MB':>10}")
     for row in rows:
         print(f"{row['model']:8} {row['midus_tokens_per_s']:12.0f} {row['torch_tokens_per_s']:14.0f} {row['torch']:8} "
-              f"{row['ratio']:6.2f} {100 * row['peak_share']:7.1f}% {row['midus_peak_bytes'] / 1e6:9.0f} "
+              f"{row['ratio']:6.2f} ({min(row['ratios']):.2f} ... {max(row['ratios']):.2f}) {100 * row['peak_share']:7.1f}% {row['midus_peak_bytes'] / 1e6:9.0f} "
               f"{row['torch_anonymous_bytes'] / 1e6:10.0f}")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(rows, indent=1) + "\n")

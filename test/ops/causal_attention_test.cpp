@@ -64,9 +64,9 @@ TEST_CASE("causal_attention: the reference's backward is the derivative of its f
 
 TEMPLATE_LIST_TEST_CASE("causal_attention: forward and backward", "", Devices) {
   const auto shape = GENERATE(AttentionCase{1, 1, 1, 1, 2}, AttentionCase{2, 1, 4, 2, 32},
-                              AttentionCase{2, 5, 4, 4, 6}, AttentionCase{1, 64, 2, 1, 16},
-                              AttentionCase{1, 65, 2, 2, 10}, AttentionCase{2, 129, 6, 2, 34},
-                              AttentionCase{1, 200, 3, 1, 2}, AttentionCase{1, 130, 2, 1, 64, 0, 0, 8},
+                              AttentionCase{2, 5, 4, 4, 6}, AttentionCase{1, 128, 2, 1, 16},
+                              AttentionCase{1, 129, 2, 2, 10}, AttentionCase{2, 257, 6, 2, 34},
+                              AttentionCase{1, 300, 3, 1, 2}, AttentionCase{1, 130, 2, 1, 64, 0, 0, 8},
                               AttentionCase{3, 0, 2, 1, 4}, AttentionCase{0, 3, 2, 1, 4});
   INFO(shape);
   check_op<TestType>(shape);
@@ -74,11 +74,11 @@ TEMPLATE_LIST_TEST_CASE("causal_attention: forward and backward", "", Devices) {
 
 TEMPLATE_LIST_TEST_CASE("causal_attention: past keys and room behind", "", Devices) {
   const auto shape =
-      GENERATE(AttentionCase{2, 1, 4, 2, 16, 1}, AttentionCase{1, 1, 4, 1, 8, 63, 5},
-               AttentionCase{2, 1, 2, 2, 8, 64, 1}, AttentionCase{1, 130, 2, 1, 12, 75, 9},
-               AttentionCase{1, 3, 5, 1, 2, 200, 0}, AttentionCase{2, 70, 2, 1, 6, 0, 3},
+      GENERATE(AttentionCase{2, 1, 4, 2, 16, 1}, AttentionCase{1, 1, 4, 1, 8, 127, 5},
+               AttentionCase{2, 1, 2, 2, 8, 128, 1}, AttentionCase{1, 130, 2, 1, 12, 75, 9},
+               AttentionCase{1, 3, 5, 1, 2, 300, 0}, AttentionCase{2, 70, 2, 1, 6, 0, 3},
                AttentionCase{4, 1, 4, 2, 6, 130, 0, 1, 43}, AttentionCase{3, 17, 2, 2, 8, 70, 2, 1, 35},
-               AttentionCase{1, 1, 9, 1, 66, 129, 1}, AttentionCase{2, 1, 8, 1, 7, 200, 1, 3});
+               AttentionCase{1, 1, 9, 1, 66, 257, 1}, AttentionCase{2, 1, 8, 1, 7, 300, 1, 3});
   INFO(shape);
   check_op<TestType>(shape);
 }
@@ -95,13 +95,13 @@ View<S, 4> attend(Tensors<Device>& t, const View<S, 4>& q, const View<S, 4>& k, 
 
 // To rounding: one query reads keys and values where they lie.
 TEMPLATE_LIST_TEST_CASE("causal_attention: a token decoded alone is what it is in a prefill", "", Devices) {
-  constexpr Index T = 150, H = 4, KV = 2, D = 20;
+  constexpr Index T = 280, H = 4, KV = 2, D = 20;
   using S = typename TestType::Scalar;
   Tensors<TestType> t(2);
   const auto q = t.random("q", Shape{Index{1}, T, H, D});
   const auto k = t.random("k", Shape{Index{1}, T, KV, D}), v = t.random("v", Shape{Index{1}, T, KV, D});
   const auto all = attend(t, q, k, v, 0);
-  for (const Index at : {Index{0}, Index{63}, Index{64}, Index{100}, T - 1}) {
+  for (const Index at : {Index{0}, Index{127}, Index{128}, Index{200}, T - 1}) {
     const View<S, 4> one(q.row(0, at), Shape{Index{1}, Index{1}, H, D});
     const auto alone = attend(t, one, k, v, at);
     for (Index i = 0; i < H * D; ++i)
@@ -114,7 +114,7 @@ TEMPLATE_LIST_TEST_CASE("causal_attention: a token decoded alone is what it is i
 
 TEMPLATE_LIST_TEST_CASE("causal_attention: a later token changes no bit of an earlier one, not even as NaN",
                         "", Devices) {
-  constexpr Index T = 140, H = 2, KV = 1, D = 8, at = 70;
+  constexpr Index T = 270, H = 2, KV = 1, D = 8, at = 140;
   using S = typename TestType::Scalar;
   Tensors<TestType> t(2);
   const auto q = t.random("q", Shape{Index{1}, T, H, D});
@@ -133,15 +133,15 @@ TEMPLATE_LIST_TEST_CASE("causal_attention: a later token changes no bit of an ea
 TEMPLATE_LIST_TEST_CASE("causal_attention: extreme scores", "", Devices) {
   using S = typename TestType::Scalar;
   Tensors<TestType> t(1);
-  const auto q = t.make("q", Shape{Index{1}, Index{70}, Index{1}, Index{2}}, [](Index) { return 1e4; });
+  const auto q = t.make("q", Shape{Index{1}, Index{140}, Index{1}, Index{2}}, [](Index) { return 1e4; });
   const auto k = t.make("k", q.shape(), [](Index i) { return i / 2 == 3 ? 1e4 : -1e4; });
   const auto v = t.random("v", q.shape());
   const auto y = attend(t, q, k, v, 0);
   CHECK(y(0, 0, 0, 1) == v(0, 0, 0, 1));
-  for (Index s = 3; s < 70; ++s) CHECK(y(0, s, 0, 0) == v(0, 3, 0, 0));  // the one key that it fits
+  for (Index s = 3; s < 140; ++s) CHECK(y(0, s, 0, 0) == v(0, 3, 0, 0));  // the one key that it fits
   // A first tile of keys that count for nothing is forgotten, not NaN.
-  for (Index s = 0; s < 64; ++s) k(0, s, 0, 0) = -std::numeric_limits<S>::infinity();
-  CHECK(attend(t, q, k, v, 0)(0, 64, 0, 0) == v(0, 64, 0, 0));
+  for (Index s = 0; s < 128; ++s) k(0, s, 0, 0) = -std::numeric_limits<S>::infinity();
+  CHECK(attend(t, q, k, v, 0)(0, 128, 0, 0) == v(0, 128, 0, 0));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace midus {
 
 /// Keys in a tile. A row's sums go by these tiles from key 0 on, whatever the tile of queries is.
-inline constexpr Index attention_keys = 64;
+inline constexpr Index attention_keys = 128;
 
 /// Where a tile of keys begins to be seen, it is cut into so many keys: what no row sees is left out by
 /// these.
