@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const midus::Json written = midus::to_json(config);
   midus::Json expected = config.original;  // nothing changed, so nothing is to change
   if (config.memory && !expected.contains("auto_map")) expected["auto_map"] = written.at("auto_map");
-  midus::fuzz::require(written == expected);
+  midus::fuzz::require(midus::dump_json(written) ==
+                       midus::dump_json(expected));  // as text: a NaN may be in it
   const midus::LlamaConfig again =
       midus::parse_llama_config(midus::parse_json(midus::dump_json(written), "again"), "again");
   midus::fuzz::require(midus::shape_key(again) == midus::shape_key(config) && again.rope == config.rope &&
