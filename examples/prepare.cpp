@@ -265,7 +265,8 @@ int prepare(const Options& options) {
   // All are complete before the first one takes its place.
   for (std::size_t i = 0; i < files.size(); ++i) {
     writers[i].commit();
-    std::cout << files[i].path.string() << ": " << writers[i].size() << " tokens\n";
+    std::cout << files[i].path.string() << ": " << writers[i].size() << " tokens from "
+              << files[i].range.size() << " bytes\n";
   }
   return 0;
 }

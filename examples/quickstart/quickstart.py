@@ -7,7 +7,9 @@ folder --out and is skipped when that is there, so an interrupted run goes on wi
 import argparse
 import json
 import os
+import re
 import shlex
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -104,27 +106,46 @@ class Quickstart:
     # --- stages
 
     def prepare_data(self):
-        """Both texts as token files for training, validation and test."""
+        """A tokenizer of the old text, and both texts as token files for training, validation and test."""
         for name, write in (("wordnet", text.wordnet), ("bible", text.bible)):
-            if all(self.data(name, part).exists() for part in ("train", "validation", "test")):
-                continue
             source = self.out / "data" / f"{name}.txt"
+            if source.with_suffix(".json").exists():
+                continue
             source.parent.mkdir(exist_ok=True)
             write(source)
+            if name == "wordnet":  # the base's tokenizer has not seen what comes later
+                self.start.mkdir(exist_ok=True)
+                shutil.copy(HERE / "base" / "config.json", self.start)
+                run(["train_tokenizer", source, "--vocab-size", self.vocab_size(), "--out", self.start, "--force"])
             shuffle = ["--shuffle-lines", TEXT_SEED] if name == "wordnet" else []  # the Bible is running text
-            run(["prepare", "--bytes", source, "--split", "90,5,5", *shuffle, "--force", "--out",
-                 source.with_suffix(".bin")])
+            printed = run(["prepare", "--tokenizer", self.start, source, "--split", "90,5,5", *shuffle, "--force", "--out",
+                           source.with_suffix(".bin")], keep=True)
+            sizes = {part: int(tokens) / int(size) for part, tokens, size in
+                     re.findall(r"\.(\w+)\.bin: (\d+) tokens from (\d+) bytes", printed)}
+            source.with_suffix(".json").write_text(json.dumps(sizes) + "\n")
+
+    @property
+    def start(self):
+        """The base before it is trained: its config.json and its tokenizer.json."""
+        return self.out / "start"
+
+    def vocab_size(self):
+        return json.loads((self.start / "config.json").read_text())["vocab_size"]
 
     def data(self, name, part):
         return self.out / "data" / f"{name}.{part}.bin"
 
+    def tokens_per_byte(self, name, part):
+        """Of a token file's text: nats per token times this are nats per byte."""
+        return json.loads((self.out / "data" / f"{name}.json").read_text())[part]
+
     def build(self):
         """Builds the programs for all shapes, before anything is trained: models of one step show the shapes."""
-        self.build_for(HERE / "base")
+        self.build_for(self.start)
         draft = self.out / "shapes" / "base"
         if not (draft / "final").exists():
-            run([self.program("pretrain", HERE / "base"), HERE / "base", "--data", self.data("wordnet", "train"), "--steps",
-                 1, "--batch", 1, "--length", LENGTH, "--out", draft, "--force"])
+            run([self.program("pretrain", self.start), self.start, "--data", self.data("wordnet", "train"), "--steps", 1,
+                  "--batch", 1, "--length", LENGTH, "--out", draft, "--force"])
         shapes = {}
         for variant in VARIANTS:
             if variant.upscale:
@@ -147,8 +168,8 @@ class Quickstart:
         """The base."""
         if not (self.base / "config.json").exists():
             with self.clock.stage("pre-training the base", BASE_SECONDS * self.scale):
-                run([self.program("pretrain", HERE / "base"), HERE / "base", "--data", self.data("wordnet", "train"),
-                     "--out", self.base.parent, "--steps", self.base_steps, "--warmup", self.base_steps // 25,
+                run([self.program("pretrain", self.start), self.start, "--data", self.data("wordnet", "train"), "--out",
+                     self.base.parent, "--steps", self.base_steps, "--warmup", self.base_steps // 25,
                      f"--learning-rate={self.rates['base']['learning_rate']:g}", f"--seed={BASE_SEED}",
                      *self.run_options("test")])
 
@@ -232,6 +253,7 @@ class Quickstart:
             if setting.variant.memory:
                 self.slot_use(folder / "final", folder)
         report.write(self, VARIANTS, planned, others, PROMPTS)
+        print(f"to go on in Python (with torch and transformers):\n{report.python_lines(self.folder(planned[-1]) / 'final')}")
 
     def tune(self):
         """Searches every variant's rate on validation text, with one grid, and writes OUT/rates.json."""
@@ -243,7 +265,7 @@ class Quickstart:
             scored = []
             for setting in settings:
                 self.continue_pretraining(setting, "validation")
-                _, losses = report.losses(self.folder(setting, "validation"))
+                _, losses = report.losses(self, self.folder(setting, "validation"), "validation")
                 scored.append((losses["new"], setting.rate))
                 results.append({"variant": variant.name, "learning_rate": setting.rate, **losses})
             chosen[variant.name] = self.rates["variants"][variant.name] | {"learning_rate": min(scored)[1]}

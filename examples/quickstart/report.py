@@ -20,7 +20,8 @@ from plots import bits, steps
 
 INTRODUCTION = (
     "A small base saw WordNet's glosses (the old domain). Every variant then saw the same text of the King James Bible "
-    "(the new domain), batch by batch. Perplexity and bits are per byte, on test text on which nothing was trained or "
+    "(the new domain), batch by batch, in the tokens of a vocabulary that was made of the old domain. Perplexity and bits are "
+    "per byte, on test text on which nothing was trained or "
     "chosen; the new domain's is the end of the book, where the text is another than in most of what was trained on. MIDUS, "
     "PKM and LLaMA-Pro start with the base's logits, so the base's numbers are theirs before; SOLAR starts elsewhere "
     "(before → after). Tokens a second and memory are those of the training.")
@@ -36,12 +37,13 @@ def shape_of(directory):
     return json.dumps([config.get(key) for key in keys])
 
 
-def losses(folder):
-    """Nats per byte on the new and on the old domain, before a run's first step and after its last."""
+def losses(quickstart, folder, part="test"):
+    """Nats per byte on a part of the new and of the old domain, before a run's first step and after its last."""
     with open(folder / "evaluations.jsonl", encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    at = {step: {line["name"]: line["loss"] for line in lines if line["step"] == step} for step in
-          (lines[0]["step"], lines[-1]["step"])}
+    tokens_per_byte = {"new": quickstart.tokens_per_byte("bible", part), "old": quickstart.tokens_per_byte("wordnet", part)}
+    at = {step: {line["name"]: line["loss"] * tokens_per_byte[line["name"]] for line in lines if line["step"] == step}
+          for step in (lines[0]["step"], lines[-1]["step"])}
     return tuple(at.values())
 
 
@@ -62,7 +64,7 @@ def trained_parameters(folder):
 def collect(quickstart, variants, planned, others):
     """All numbers of the report, as it is written to results.json."""
     base = quickstart.base
-    _, before = losses(base.parent)
+    _, before = losses(quickstart, base.parent)
     base_steps = steps(base.parent)
     results = {"base": {"losses": before, "parameters": parameters(base / "model.safetensors"),
                         "steps": len(base_steps), **cost(base_steps)},
@@ -70,7 +72,7 @@ def collect(quickstart, variants, planned, others):
     for variant in variants:
         runs = [setting for setting in planned if setting.variant is variant]
         folders = [quickstart.folder(setting) for setting in runs]
-        starts, ends = zip(*map(losses, folders))
+        starts, ends = zip(*(losses(quickstart, folder) for folder in folders))
         logs = [steps(folder) for folder in folders]
         results["variants"].append({
             "name": variant.name, "title": variant.title, "learning_rate": runs[0].rate,
@@ -82,7 +84,7 @@ def collect(quickstart, variants, planned, others):
     for setting in others:
         folder = quickstart.folder(setting)
         results["others"].append({"name": setting.variant.name, "learning_rate": setting.rate,
-                                  "losses": losses(folder)[1]})
+                                  "losses": losses(quickstart, folder)[1]})
     return results
 
 
@@ -153,8 +155,8 @@ def setting_lines(quickstart, results):
     """What somebody needs to have the same numbers."""
     base, variant = results["base"], results["variants"][0]
     return [("command", quickstart.command), ("processor", machine()), ("commit", commit()),
-            ("base", f"{base['parameters']:,} parameters, {base['steps']:,} steps, {base['tokens']:,} bytes of WordNet's glosses"),
-            ("continued pre-training", f"{variant['steps']:,} steps, the same {variant['tokens']:,} bytes of the King James "
+            ("base", f"{base['parameters']:,} parameters, {base['steps']:,} steps, {base['tokens']:,} tokens of WordNet's glosses"),
+            ("continued pre-training", f"{variant['steps']:,} steps, the same {variant['tokens']:,} tokens of the King James "
                                        "Bible for every variant"),
             ("rates", f"chosen by {quickstart.rates['criterion']}; {quickstart.rates['effort']}"),
             ("seeds", seeds_note(results))]
@@ -165,6 +167,15 @@ def page(quickstart, results, rows):
     lines = "".join(f"- {name}: {value}\n" for name, value in setting_lines(quickstart, results))
     return (f"# What the quickstart shows\n\n{INTRODUCTION}\n\n{markdown(rows)}\n"
             "![The new domain against the old one](frontier.png)\n\n## How it was made\n\n" + lines)
+
+
+def python_lines(model):
+    """How Python opens a model with Memory blocks."""
+    return f"""    from transformers import AutoModelForCausalLM, AutoTokenizer
+    tokenizer = AutoTokenizer.from_pretrained("{model}")
+    model = AutoModelForCausalLM.from_pretrained("{model}", trust_remote_code=True)
+    ids = tokenizer("And the LORD said unto", return_tensors="pt")
+    print(tokenizer.decode(model.generate(**ids, max_new_tokens=40)[0]))"""
 
 
 # --- the report
@@ -186,7 +197,7 @@ def html_table(rows):
     return "<table>" + cells("th", rows[0]) + "".join(cells("td", row) for row in rows[1:]) + "</table>"
 
 
-def write_html(quickstart, results, rows, samples, uses, prompts, folder):
+def write_html(quickstart, variants, results, rows, samples, uses, prompts, folder):
     parts = ["<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>midus quickstart</title>",
              f"<style>{STYLE}</style></head><body><h1>midus: the quickstart's results</h1>",
              f"<p>{INTRODUCTION}</p>", html_table(rows),
@@ -201,6 +212,7 @@ def write_html(quickstart, results, rows, samples, uses, prompts, folder):
     checks = {path.stem: path.read_text() for path in sorted((quickstart.out / "models").glob("*.txt"))}
     parts.append("<h2>What upscale printed</h2>")
     parts += [f"<p>{html.escape(name)}</p><pre>{html.escape(printed)}</pre>" for name, printed in checks.items()]
+    parts.append(f"<h2>In Python</h2><pre>{html.escape(python_lines(quickstart.folder(quickstart.setting(variants[-1])) / 'final'))}</pre>")
     parts.append("<h2>How it was made</h2>" + html_table([("what", ""), *setting_lines(quickstart, results)]))
     parts.append(html_table([("stage", "seconds"), *((title, f"{seconds:.0f}") for title, seconds in times(quickstart))]))
     (folder / "report.html").write_text("\n".join(parts) + "</body></html>\n", encoding="utf-8")
@@ -231,6 +243,6 @@ def write(quickstart, variants, planned, others, prompts):
     samples = {title: json.loads((path / "samples.json").read_text())
                for title, path in {"the base": quickstart.base.parent, **first}.items()
                if (path / "samples.json").exists()}
-    write_html(quickstart, results, rows, samples, uses, prompts, folder)
+    write_html(quickstart, variants, results, rows, samples, uses, prompts, folder)
     print("\n" + markdown(rows))
     print(f"report: {folder / 'report.html'}")

@@ -79,7 +79,7 @@ TEST_CASE("prepare: every byte becomes a token, as it is") {
   put_file(directory / "b.txt", "second\n");
   const Result result = prepare(directory, "--bytes a.txt b.txt --out all.bin");
   CHECK(result.status == 0);
-  CHECK(result.out == "all.bin: 274 tokens\n");
+  CHECK(result.out == "all.bin: 274 tokens from 274 bytes\n");
   CHECK(result.error.empty());
   CHECK(text_of(directory / "all.bin") == every + "second\n");
   CHECK(prepare(directory, "--bytes a.txt b.txt --separator '|' --out sep.bin").status == 0);
