@@ -39,14 +39,14 @@ def smoothed(log, tokens_per_byte, count=25):
 
 
 def draw_losses(quickstart, results, folder):
-    base = smoothed(steps(quickstart.base.parent), quickstart.tokens_per_byte("wordnet", "train"), 50)
+    base = smoothed(steps(quickstart.base.parent), quickstart.tokens_per_byte("train")["old"], 50)
     write_columns(folder / "base_loss.tsv", base)
     gnuplot(folder, "base_loss", ["set title 'Pre-training the base (WordNet glosses)'", "set xlabel 'step'",
                                   "set ylabel 'bits per byte'", "set grid", f"set yrange [:{base[0][1]:.2f}]",
                                   f"plot 'base_loss.tsv' with lines lw 2 lc rgb '{COLOURS['base']}' notitle"])
     curves, last = [], []
     for variant in results["variants"]:
-        curve = smoothed(steps(quickstart.out / variant["folders"][0]), quickstart.tokens_per_byte("bible", "train"))
+        curve = smoothed(steps(quickstart.out / variant["folders"][0]), quickstart.tokens_per_byte("train")["new"])
         write_columns(folder / f"{variant['name']}_loss.tsv", curve)
         last += [curve[len(curve) // 10][1], curve[-1][1]]
         curves.append(f"'{variant['name']}_loss.tsv' with lines lw 2 lc rgb '{COLOURS[variant['name']]}' "

@@ -135,9 +135,10 @@ class Quickstart:
     def data(self, name, part):
         return self.out / "data" / f"{name}.{part}.bin"
 
-    def tokens_per_byte(self, name, part):
-        """Of a token file's text: nats per token times this are nats per byte."""
-        return json.loads((self.out / "data" / f"{name}.json").read_text())[part]
+    def tokens_per_byte(self, part):
+        """Of a part of both texts: nats per token times this are nats per byte."""
+        return {name: json.loads((self.out / "data" / f"{text}.json").read_text())[part]
+                for name, text in (("new", "bible"), ("old", "wordnet"))}
 
     def build(self):
         """Builds the programs for all shapes, before anything is trained: models of one step show the shapes."""
@@ -265,7 +266,7 @@ class Quickstart:
             scored = []
             for setting in settings:
                 self.continue_pretraining(setting, "validation")
-                _, losses = report.losses(self, self.folder(setting, "validation"), "validation")
+                _, losses = report.losses(self.folder(setting, "validation"), self.tokens_per_byte("validation"))
                 scored.append((losses["new"], setting.rate))
                 results.append({"variant": variant.name, "learning_rate": setting.rate, **losses})
             chosen[variant.name] = self.rates["variants"][variant.name] | {"learning_rate": min(scored)[1]}

@@ -37,12 +37,13 @@ def shape_of(directory):
     return json.dumps([config.get(key) for key in keys])
 
 
-def losses(quickstart, folder, part="test"):
-    """Nats per byte on a part of the new and of the old domain, before a run's first step and after its last."""
+def losses(folder, tokens_per_byte=None):
+    """By the name of a text: the loss before a run's first step and after its last, in nats per token; with the tokens per
+    byte of the texts, in nats per byte."""
     with open(folder / "evaluations.jsonl", encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    tokens_per_byte = {"new": quickstart.tokens_per_byte("bible", part), "old": quickstart.tokens_per_byte("wordnet", part)}
-    at = {step: {line["name"]: line["loss"] * tokens_per_byte[line["name"]] for line in lines if line["step"] == step}
+    factor = lambda name: tokens_per_byte[name] if tokens_per_byte else 1
+    at = {step: {line["name"]: line["loss"] * factor(line["name"]) for line in lines if line["step"] == step}
           for step in (lines[0]["step"], lines[-1]["step"])}
     return tuple(at.values())
 
@@ -64,7 +65,7 @@ def trained_parameters(folder):
 def collect(quickstart, variants, planned, others):
     """All numbers of the report, as it is written to results.json."""
     base = quickstart.base
-    _, before = losses(quickstart, base.parent)
+    _, before = losses(base.parent, quickstart.tokens_per_byte("test"))
     base_steps = steps(base.parent)
     results = {"base": {"losses": before, "parameters": parameters(base / "model.safetensors"),
                         "steps": len(base_steps), **cost(base_steps)},
@@ -72,7 +73,7 @@ def collect(quickstart, variants, planned, others):
     for variant in variants:
         runs = [setting for setting in planned if setting.variant is variant]
         folders = [quickstart.folder(setting) for setting in runs]
-        starts, ends = zip(*(losses(quickstart, folder) for folder in folders))
+        starts, ends = zip(*(losses(folder, quickstart.tokens_per_byte("test")) for folder in folders))
         logs = [steps(folder) for folder in folders]
         results["variants"].append({
             "name": variant.name, "title": variant.title, "learning_rate": runs[0].rate,
@@ -84,7 +85,7 @@ def collect(quickstart, variants, planned, others):
     for setting in others:
         folder = quickstart.folder(setting)
         results["others"].append({"name": setting.variant.name, "learning_rate": setting.rate,
-                                  "losses": losses(quickstart, folder)[1]})
+                                  "losses": losses(folder, quickstart.tokens_per_byte("test"))[1]})
     return results
 
 
