@@ -173,7 +173,7 @@ def page(quickstart, results, rows):
 def python_lines(model):
     """How Python opens a model with Memory blocks."""
     return f"""    from transformers import AutoModelForCausalLM, AutoTokenizer
-    tokenizer = AutoTokenizer.from_pretrained("{model}")
+    tokenizer = AutoTokenizer.from_pretrained("{model}", trust_remote_code=True)
     model = AutoModelForCausalLM.from_pretrained("{model}", trust_remote_code=True)
     ids = tokenizer("And the LORD said unto", return_tensors="pt")
     print(tokenizer.decode(model.generate(**ids, max_new_tokens=40)[0]))"""
