@@ -222,7 +222,7 @@ def write_html(quickstart, variants, results, rows, samples, uses, prompts, fold
 def seeds_note(results):
     count = len(results["variants"][0]["seeds"])
     if count == 1:
-        return "One seed: others differ by up to 0.012 bits on the new domain and 0.026 on the old one (docs/quickstart/results.md)."
+        return "One seed: others spread by up to 0.017 bits on the new domain and 0.015 on the old one (docs/quickstart/results.md)."
     return f"Mean ± standard deviation over {count} seeds of insertion and data order, one base."
 
 
