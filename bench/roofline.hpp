@@ -66,7 +66,8 @@ inline double gather_gigabytes(int threads, Index rows, Index width) {
   std::vector<Index> order(static_cast<std::size_t>(tasks * reads));
   const Random random(1, "gather");
   for (Index i = 0; i < tasks * reads; ++i)
-    order[static_cast<std::size_t>(i)] = random.below(i, static_cast<std::uint64_t>(rows));
+    order[static_cast<std::size_t>(i)] =
+        static_cast<Index>(random.below(i, static_cast<std::uint64_t>(rows)));
   std::vector<float> sums(tasks);
   const double time = seconds(threads, 5, [&] {
     pool.parallel_for(tasks, [&](Index task, int) {
