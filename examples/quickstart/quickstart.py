@@ -94,7 +94,7 @@ class Quickstart:
         """Refuses to mix the runs of two settings in one folder."""
         variants = {variant.name: {"upscale": variant.upscale, "train": variant.train,
                                    "rate_scales": self.setting(variant).rate_scales} for variant in VARIANTS}
-        settings = {"base_steps": self.base_steps, "base_rate": self.rates["base"]["learning_rate"],
+        settings = {"base": json.loads((HERE / "base" / "config.json").read_text()), "base_steps": self.base_steps, "base_rate": self.rates["base"]["learning_rate"],
                     "cpt_steps": self.cpt_steps, "batch": BATCH, "length": LENGTH, "variants": variants}
         path = self.out / "settings.json"
         settings = json.loads(json.dumps(settings))
@@ -115,7 +115,8 @@ class Quickstart:
             if name == "wordnet":  # the base's tokenizer has not seen what comes later
                 self.start.mkdir(exist_ok=True)
                 shutil.copy(HERE / "base" / "config.json", self.start)
-                run(["train_tokenizer", source, "--vocab-size", self.vocab_size(), "--out", self.start, "--force"])
+                vocab_size = json.loads((self.start / "config.json").read_text())["vocab_size"]
+                run(["train_tokenizer", source, "--vocab-size", vocab_size, "--out", self.start, "--force"])
             shuffle = ["--shuffle-lines", TEXT_SEED] if name == "wordnet" else []  # the Bible is running text
             printed = run(["prepare", "--tokenizer", self.start, source, "--split", "90,5,5", *shuffle, "--force", "--out",
                            source.with_suffix(".bin")], keep=True)
@@ -127,9 +128,6 @@ class Quickstart:
     def start(self):
         """The base before it is trained: its config.json and its tokenizer.json."""
         return self.out / "start"
-
-    def vocab_size(self):
-        return json.loads((self.start / "config.json").read_text())["vocab_size"]
 
     def data(self, name, part):
         return self.out / "data" / f"{name}.{part}.bin"
@@ -145,7 +143,7 @@ class Quickstart:
         draft = self.out / "shapes" / "base"
         if not (draft / "final").exists():
             run([self.program("pretrain", self.start), self.start, "--data", self.data("wordnet", "train"), "--steps", 1,
-                  "--batch", 1, "--length", LENGTH, "--out", draft, "--force"])
+                 "--batch", 1, "--length", LENGTH, "--out", draft, "--force"])
         shapes = {}
         for variant in VARIANTS:
             if variant.upscale:
@@ -253,7 +251,6 @@ class Quickstart:
             if setting.variant.memory:
                 self.slot_use(folder / "final", folder)
         report.write(self, VARIANTS, planned, others, PROMPTS)
-        print(f"to go on in Python (with torch and transformers):\n{report.python_lines(self.folder(planned[-1]) / 'final')}")
 
     def tune(self):
         """Searches every variant's rate on validation text, with one grid, and writes OUT/rates.json."""

@@ -21,8 +21,7 @@ from plots import bits, steps
 INTRODUCTION = (
     "A small base saw WordNet's glosses (the old domain). Every variant then saw the same text of the King James Bible "
     "(the new domain), batch by batch, in the tokens of a vocabulary that was made of the old domain. Perplexity and bits are "
-    "per byte, on test text on which nothing was trained or "
-    "chosen; the new domain's is the end of the book, where the text is another than in most of what was trained on. MIDUS, "
+    "per byte, on test text on which nothing was trained or chosen; the new domain's is the end of the book, where the text is another than in most of what was trained on. MIDUS, "
     "PKM and LLaMA-Pro start with the base's logits, so the base's numbers are theirs before; SOLAR starts elsewhere "
     "(before → after). Tokens a second and memory are those of the training.")
 
@@ -37,13 +36,11 @@ def shape_of(directory):
     return json.dumps([config.get(key) for key in keys])
 
 
-def losses(folder, tokens_per_byte=None):
-    """By the name of a text: the loss before a run's first step and after its last, in nats per token; with the tokens per
-    byte of the texts, in nats per byte."""
+def losses(folder, tokens_per_byte):
+    """Nats per byte on the new and on the old domain, before a run's first step and after its last."""
     with open(folder / "evaluations.jsonl", encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    factor = lambda name: tokens_per_byte[name] if tokens_per_byte else 1
-    at = {step: {line["name"]: line["loss"] * factor(line["name"]) for line in lines if line["step"] == step}
+    at = {step: {line["name"]: line["loss"] * tokens_per_byte[line["name"]] for line in lines if line["step"] == step}
           for step in (lines[0]["step"], lines[-1]["step"])}
     return tuple(at.values())
 
@@ -199,7 +196,7 @@ def html_table(rows):
     return "<table>" + cells("th", rows[0]) + "".join(cells("td", row) for row in rows[1:]) + "</table>"
 
 
-def write_html(quickstart, variants, results, rows, samples, uses, prompts, folder):
+def write_html(quickstart, results, rows, samples, uses, prompts, python, folder):
     parts = ["<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>midus quickstart</title>",
              f"<style>{STYLE}</style></head><body><h1>midus: the quickstart's results</h1>",
              f"<p>{INTRODUCTION}</p>", html_table(rows),
@@ -214,7 +211,7 @@ def write_html(quickstart, variants, results, rows, samples, uses, prompts, fold
     checks = {path.stem: path.read_text() for path in sorted((quickstart.out / "models").glob("*.txt"))}
     parts.append("<h2>What upscale printed</h2>")
     parts += [f"<p>{html.escape(name)}</p><pre>{html.escape(printed)}</pre>" for name, printed in checks.items()]
-    parts.append(f"<h2>In Python</h2><pre>{html.escape(python_lines(quickstart.folder(quickstart.setting(variants[-1])) / 'final'))}</pre>")
+    parts.append(f"<h2>In Python</h2><pre>{html.escape(python)}</pre>")
     parts.append("<h2>How it was made</h2>" + html_table([("what", ""), *setting_lines(quickstart, results)]))
     parts.append(html_table([("stage", "seconds"), *((title, f"{seconds:.0f}") for title, seconds in times(quickstart))]))
     (folder / "report.html").write_text("\n".join(parts) + "</body></html>\n", encoding="utf-8")
@@ -245,6 +242,7 @@ def write(quickstart, variants, planned, others, prompts):
     samples = {title: json.loads((path / "samples.json").read_text())
                for title, path in {"the base": quickstart.base.parent, **first}.items()
                if (path / "samples.json").exists()}
-    write_html(quickstart, variants, results, rows, samples, uses, prompts, folder)
+    python = python_lines(quickstart.folder(quickstart.setting(variants[-1])) / "final")
+    write_html(quickstart, results, rows, samples, uses, prompts, python, folder)
     print("\n" + markdown(rows))
-    print(f"report: {folder / 'report.html'}")
+    print(f"report: {folder / 'report.html'}\nto go on in Python (with torch and transformers):\n{python}")

@@ -19,8 +19,9 @@ struct bfloat16 {
   std::uint16_t bits;
 
   MIDUS_HOST_DEVICE static constexpr bfloat16 from(float value) {  // to nearest, ties to even
-    const auto word = __builtin_bit_cast(std::uint32_t, value);    // std::bit_cast is for the host alone
-    if ((word & 0x7fffffffu) > 0x7f800000u)                        // NaN stays NaN
+    // std::bit_cast is for the host alone.
+    const auto word = __builtin_bit_cast(std::uint32_t, value);
+    if ((word & 0x7fffffffu) > 0x7f800000u)  // NaN stays NaN
       return {static_cast<std::uint16_t>((word >> 16) | 0x40u)};
     return {static_cast<std::uint16_t>((word + 0x7fffu + ((word >> 16) & 1u)) >> 16)};
   }

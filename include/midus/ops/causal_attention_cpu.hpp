@@ -66,13 +66,6 @@ void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows,
     add(row, tiles.group, std::min(keys, tiles.sees(row) - key));
 }
 
-/// Asks for a row that is read soon.
-template <class S>
-[[gnu::always_inline]] inline void fetch(const S* row, Index width) {
-  constexpr Index line = 64 / static_cast<Index>(sizeof(S));
-  for (Index i = 0; i < width; i += line) __builtin_prefetch(row + i);
-}
-
 /// A tile of keys and values, rows `ld` apart, for the heads of one query, as when a token is generated: they
 /// are used too few times to be packed. `keys` of them, which every row sees, and `more` behind them.
 template <class S>
@@ -85,8 +78,9 @@ void attention_of_one_query(const AttentionTiles& tiles, const AttentionRows<S>&
     next[i] = i < more ? value[i] + keys * ld : value[i];
   }
   constexpr Index some = 16;  // keys at once; the next tile's are fetched meanwhile
+  const int lines = static_cast<int>((D * static_cast<Index>(sizeof(S)) + 63) / 64);
   for (Index i = 0; i < keys; i += some) {
-    for (Index j = i; j < std::min(i + some, more); ++j) fetch(k + (keys + j) * ld, D);
+    for (Index j = i; j < std::min(i + some, more); ++j) fetch_lines(k + (keys + j) * ld, lines);
     multiply_few_rows<S>(tiles.rows(), std::min(some, keys - i), D, rows.queries, D, k + i * ld, ld,
                          rows.scores + i, attention_keys, nullptr, 0);
   }

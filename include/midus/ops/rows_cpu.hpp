@@ -31,6 +31,12 @@ simd::Packet<S> load_wide_part(const Stored* from, Index count) {
   return load_wide<S>(all);
 }
 
+/// Asks for so many cache lines from here on, which are read soon. Not inlined, g++ would take the call for
+/// one without effect, and drop it.
+[[gnu::always_inline]] inline void fetch_lines(const void* from, int lines) {
+  for (int line = 0; line < lines; ++line) __builtin_prefetch(static_cast<const char*>(from) + 64 * line);
+}
+
 /// `count` rows of `width` values, and the rows that are wanted after these: they are fetched meanwhile.
 template <class Stored>
 struct Rows {
@@ -60,11 +66,7 @@ struct Ahead {
       c = end;
     }
   }
-  // Not inlined, g++ would take the call for one without effect, and drop it.
-  [[gnu::always_inline]] void fetch(Index i) const {
-    const char* const from = reinterpret_cast<const char*>(rows[i] + c);
-    for (int line = 0; line < lines; ++line) __builtin_prefetch(from + 64 * line);
-  }
+  [[gnu::always_inline]] void fetch(Index i) const { fetch_lines(rows[i] + c, lines); }
 };
 
 /// Calls `block(packets, begin, end)` for the columns 0 ... width-1 in blocks that fit the registers;
