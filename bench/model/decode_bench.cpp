@@ -1,7 +1,7 @@
 // Greedy decoding, one sequence, token by token, of a model that no cache holds: tokens a second, and the
-// share of the least time that a token takes, which is that of reading every weight it needs once
-// (roofline.hpp's reading, on as many threads). Beside it what four inserted blocks add: Memory blocks, or
-// the full layers of LLaMA-Pro, whose place in the stack makes no difference to their cost.
+// share of the least time that a token takes, which is that of reading once what it needs, weights, keys and
+// values (roofline.hpp's reading, on as many threads). Beside it what four inserted blocks add: Memory
+// blocks, or the full layers of LLaMA-Pro, whose place in the stack makes no difference to their cost.
 #include <optional>
 
 #include "bench_support.hpp"
@@ -56,9 +56,11 @@ class Decoder {
     demand_equal("logits", decoded, numbers(model_.logits(ids(0, count)).row(count - 1)), 1e-4);
   }
 
-  /// What must be read of the weights for one token.
+  /// What must be read for one token: of the weights, and the keys and values of those before it.
   double bytes() const {
-    double sum = 0;
+    using Model = LanguageModel<Config, Cpu<float>>;
+    double sum = 4.0 * 2 * Model::depth * Config::AttentionConfig::kv_heads * Model::head_dim *
+                 static_cast<double>(ids_.size());
     model_.visit([&](const Path& path, const auto& parameter) {
       double read = static_cast<double>(parameter.shape.size());
       if (path.str() == "model.embed_tokens.weight") read = Config::width;  // a row

@@ -36,11 +36,12 @@ def shape_of(directory):
     return json.dumps([config.get(key) for key in keys])
 
 
-def losses(folder, tokens_per_byte):
-    """Nats per byte on the new and on the old domain, before a run's first step and after its last."""
+def losses(folder, tokens_per_byte=None):
+    """What a run was evaluated on, before its first step and after its last: nats per token of each text, or per byte."""
     with open(folder / "evaluations.jsonl", encoding="utf-8") as file:
         lines = [json.loads(line) for line in file]
-    at = {step: {line["name"]: line["loss"] * tokens_per_byte[line["name"]] for line in lines if line["step"] == step}
+    scale = lambda name: 1 if tokens_per_byte is None else tokens_per_byte[name]
+    at = {step: {line["name"]: line["loss"] * scale(line["name"]) for line in lines if line["step"] == step}
           for step in (lines[0]["step"], lines[-1]["step"])}
     return tuple(at.values())
 

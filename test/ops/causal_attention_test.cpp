@@ -78,7 +78,9 @@ TEMPLATE_LIST_TEST_CASE("causal_attention: past keys and room behind", "", Devic
                AttentionCase{2, 1, 2, 2, 8, 128, 1}, AttentionCase{1, 130, 2, 1, 12, 75, 9},
                AttentionCase{1, 3, 5, 1, 2, 300, 0}, AttentionCase{2, 70, 2, 1, 6, 0, 3},
                AttentionCase{4, 1, 4, 2, 6, 130, 0, 1, 43}, AttentionCase{3, 17, 2, 2, 8, 70, 2, 1, 35},
-               AttentionCase{1, 1, 9, 1, 66, 257, 1}, AttentionCase{2, 1, 8, 1, 7, 300, 1, 3});
+               AttentionCase{1, 1, 9, 1, 66, 257, 1}, AttentionCase{2, 1, 8, 1, 7, 300, 1, 3},
+               AttentionCase{1, 1, 10, 10, 64, 140, 3}, AttentionCase{3, 1, 7, 3, 40, 260, 2, 1, 100},
+               AttentionCase{1, 1, 2, 5, 70, 130, 1});
   INFO(shape);
   check_op<TestType>(shape);
 }
@@ -142,6 +144,10 @@ TEMPLATE_LIST_TEST_CASE("causal_attention: extreme scores", "", Devices) {
   // A first tile of keys that count for nothing is forgotten, not NaN.
   for (Index s = 0; s < 128; ++s) k(0, s, 0, 0) = -std::numeric_limits<S>::infinity();
   CHECK(attend(t, q, k, v, 0)(0, 128, 0, 0) == v(0, 128, 0, 0));
+  const View<S, 4> one(q.row(0, 128), Shape{Index{1}, Index{1}, Index{1}, Index{2}});
+  CHECK(attend(t, one, k, v, 128)(0, 0, 0, 0) == v(0, 128, 0, 0));
+  v(0, 5, 0, 1) = std::numeric_limits<S>::quiet_NaN();  // where its key counts for nothing, too
+  CHECK(std::isnan(attend(t, one, k, v, 128)(0, 0, 0, 1)));
 }
 
 }  // namespace

@@ -19,6 +19,24 @@ struct AttentionRows {
   S* out;            // [rows,D] Σ exp(score − largest) v
 };
 
+/// No key yet.
+template <class S>
+void start_rows(const AttentionRows<S>& rows, Index count, Index D) {
+  std::fill_n(rows.largest, count, -std::numeric_limits<S>::infinity());
+  std::fill_n(rows.sums, count, S(0));
+  std::fill_n(rows.out, count * D, S(0));
+}
+
+/// After the last key: y of one query, which may be `out`, and the logarithm of its sum.
+template <class S>
+void finish_row(const CausalAttention<S>& op, Index b, Index head, Index time, const S* out, S largest,
+                S sum) {
+  S* const y = op.y.row(b, time, head);
+  const auto sums = simd::broadcast(sum);
+  simd::for_packets<S>(op.y.extent(3), [&](auto at) { at.store(y, at.load(out) / sums); });
+  if (!op.log_sum.empty()) op.log_sum(b, head, time) = largest + std::log(sum);
+}
+
 /// Scores → exp(score − largest), the row's sums and outputs brought to the new largest score.
 template <class S>
 void attention_softmax(const AttentionRows<S>& rows, Index row, Index visible, Index D) {
@@ -66,36 +84,102 @@ void attention_values(const AttentionTiles& tiles, const AttentionRows<S>& rows,
     add(row, tiles.group, std::min(keys, tiles.sees(row) - key));
 }
 
-/// A tile of keys and values, rows `ld` apart, for the heads of one query, as when a token is generated: they
-/// are used too few times to be packed. `keys` of them, which every row sees, and `more` behind them.
+/// Whether `attention_of_one_query` takes the op: one query a sequence, as when a token is generated, and so
+/// few heads to a key/value head that what is read bounds it.
 template <class S>
-void attention_of_one_query(const AttentionTiles& tiles, const AttentionRows<S>& rows, Index keys, Index more,
-                            const S* k, const S* v, Index ld) {
-  const Index D = tiles.D;
-  const S *value[attention_keys], *next[attention_keys];
-  for (Index i = 0; i < keys; ++i) {
-    value[i] = v + i * ld;
-    next[i] = i < more ? value[i] + keys * ld : value[i];
-  }
-  constexpr Index some = 16;  // keys at once; the next tile's are fetched meanwhile
+bool is_one_query(const CausalAttention<S>& op) {
+  const Index H = op.q.extent(2), KV = op.k.extent(2);
+  return op.q.extent(1) == 1 && H <= KV * few_rows;
+}
+
+/// The scores of one query of each of some heads against `keys` keys, softmax, and the sums of values: one
+/// part of those heads' attention. `k` and `v` are of `heads.first`, rows `ld` apart; `more` keys follow the
+/// part.
+template <class S>
+void attention_part(const AttentionStrip& heads, const AttentionRows<S>& rows, Index keys, Index more,
+                    const S* k, const S* v, Index ld, Index D) {
+  constexpr Index some = 8, ahead = 16;  // keys that are read at once; that are fetched ahead
   const int lines = static_cast<int>((D * static_cast<Index>(sizeof(S)) + 63) / 64);
   for (Index i = 0; i < keys; i += some) {
-    for (Index j = i; j < std::min(i + some, more); ++j) fetch_lines(k + (keys + j) * ld, lines);
-    multiply_few_rows<S>(tiles.rows(), std::min(some, keys - i), D, rows.queries, D, k + i * ld, ld,
-                         rows.scores + i, attention_keys, nullptr, 0);
+    const Index count = std::min(some, keys - i);
+    for (Index kv = 0; kv < heads.count; ++kv) {
+      for (Index j = i; j < i + count; ++j) {
+        fetch_lines(v + j * ld + kv * D, lines);
+        if (j + ahead < keys + more) fetch_lines(k + (j + ahead) * ld + kv * D, lines);
+      }
+      const Index row = heads.row(kv);
+      multiply_few_rows<S>(heads.row(kv + 1) - row, count, D, rows.queries + row * D, D, k + i * ld + kv * D,
+                           ld, rows.scores + row * attention_keys + i, attention_keys, nullptr, 0);
+    }
   }
-  for (Index row = 0; row < tiles.rows(); ++row) {
-    attention_softmax(rows, row, keys, D);
-    sum_rows(Rows<S>{value, row == 0 ? next : value, keys, D}, rows.scores + row * attention_keys,
-             rows.out + row * D, true);
+  const S* value[attention_keys];
+  for (Index kv = 0; kv < heads.count; ++kv) {
+    for (Index i = 0; i < keys; ++i) value[i] = v + i * ld + kv * D;
+    const Index first = heads.row(kv), end = heads.row(kv + 1);
+    for (Index row = first; row < end; ++row) attention_softmax(rows, row, keys, D);
+    for (Index row = first; row < end; row += 2) {
+      const auto sum = row + 1 < end ? &sum_rows<2, S, S> : &sum_rows<1, S, S>;
+      sum({value, nullptr, keys, D}, rows.scores + row * attention_keys, attention_keys, rows.out + row * D,
+          D, false);
+    }
   }
+}
+
+/// The form for one query a sequence, bound by how fast keys and values are read. Tiles of keys are worked on
+/// apart, each for a strip of heads whose keys lie side by side, and joined in their order.
+template <class S>
+void attention_of_one_query(Cpu<S>& device, const CausalAttention<S>& op) {
+  const Index B = op.q.extent(0), H = op.q.extent(2), D = op.q.extent(3);
+  const Index room = op.k.extent(1), KV = op.k.extent(2);
+  // 512 bytes of a key: wide enough for the memory, and short contexts have tasks for several threads.
+  const Index side_by_side = std::max<Index>(1, 512 / (D * static_cast<Index>(sizeof(S))));
+  const Index strips = (KV + side_by_side - 1) / side_by_side;
+  const Index parts = (room + attention_keys - 1) / attention_keys;
+  const auto keys_of = [&](Index b) { return (op.past.empty() ? 0 : op.past(b)) + 1; };
+  const auto scope = device.scope();
+  const View<S, 4> outs = device.allocate(Shape{B, parts, H, D});
+  const View<S, 3> largest = device.allocate(Shape{B, parts, H}), sums = device.allocate(Shape{B, parts, H});
+  device.parallel_for(B * strips * parts, [&](Index task, Arena& scratch) {
+    const Index b = task / (strips * parts), strip = task / parts % strips, part = task % parts;
+    const Index key = part * attention_keys, left = keys_of(b) - key;
+    const AttentionStrip heads(H, KV, strip * side_by_side, side_by_side);
+    const Index count = heads.row(heads.count);
+    if (left <= 0 || count == 0) return;
+    S* const queries = take<S>(scratch, count * D);
+    const AttentionRows<S> rows{queries, take<S>(scratch, count * attention_keys),
+                                largest.row(b, part, heads.first_head), sums.row(b, part, heads.first_head),
+                                outs.row(b, part, heads.first_head)};
+    const auto factor = simd::broadcast(attention_scale<S>(D));
+    const S* const q = op.q.row(b, 0, heads.first_head);
+    simd::for_packets<S>(count * D, [&](auto at) { at.store(queries, at.load(q) * factor); });
+    start_rows(rows, count, D);
+    const Index keys = std::min(attention_keys, left), at = heads.first;
+    attention_part(heads, rows, keys, left - keys, op.k.row(b, key, at), op.v.row(b, key, at), KV * D, D);
+  });
+  device.parallel_for(B * H, [&](Index task, Arena&) {
+    const Index b = task / H, head = task % H, count = (keys_of(b) - 1) / attention_keys + 1;
+    S most = largest(b, 0, head), sum = 0;
+    for (Index part = 1; part < count; ++part) most = std::max(most, largest(b, part, head));
+    S* const y = op.y.row(b, 0, head);
+    const S shift = most == -std::numeric_limits<S>::infinity() ? S(0) : most;
+    std::fill_n(y, D, S(0));
+    for (Index part = 0; part < count; ++part) {
+      const S keep = std::exp(largest(b, part, head) - shift), *const out = outs.row(b, part, head);
+      const auto keeps = simd::broadcast(keep);
+      sum += keep * sums(b, part, head);
+      simd::for_packets<S>(
+          D, [&](auto at) { at.store(y, simd::multiply_add(keeps, at.load(out), at.load(y))); });
+    }
+    finish_row(op, b, head, 0, y, most, sum);
+  });
 }
 
 template <class S>
 [[gnu::noinline]] void run(Cpu<S>& device, const CausalAttention<S>& op) {
   const Index B = op.q.extent(0), T = op.q.extent(1), H = op.q.extent(2), D = op.q.extent(3);
-  const Index KV = op.k.extent(2), room = op.k.extent(1);
+  const Index KV = op.k.extent(2);
   if (B == 0 || T == 0 || KV == 0) return;
+  if (is_one_query(op)) return attention_of_one_query(device, op);
   const Index tile = attention_queries(H, KV), query_tiles = (T + tile - 1) / tile;
   device.parallel_for(B * KV * query_tiles, [&](Index task, Arena& scratch) {
     // The last tiles see the most keys: they go first.
@@ -108,36 +192,25 @@ template <class S>
     S* const queries = take<S>(scratch, count * D);
     const AttentionRows<S> rows{queries, take<S>(scratch, count * attention_keys), take<S>(scratch, count),
                                 take<S>(scratch, count), take<S>(scratch, count * D)};
-    tiles.gather(op.q.row(b), queries, S(1 / std::sqrt(static_cast<double>(D))));
-    std::fill_n(rows.largest, count, -std::numeric_limits<S>::infinity());
-    std::fill_n(rows.sums, count, S(0));
-    std::fill_n(rows.out, count * D, S(0));
+    tiles.gather(op.q.row(b), queries, attention_scale<S>(D));
+    start_rows(rows, count, D);
     S* const panels =
         take<S>(scratch, std::max(panel_size<S>(D, attention_keys), panel_size<S>(attention_keys, D)));
     for (Index key = 0; key < tiles.sees(count - 1); key += attention_keys) {
       const Index keys = std::min(attention_keys, tiles.sees(count - 1) - key);
-      const Index first = tiles.first_row_that_sees(key), at = ((b * room + key) * KV + kv) * D;
-      if (T == 1 && count <= few_rows) {
-        const Index more = tiles.sees(count - 1) - key - keys;
-        attention_of_one_query(tiles, rows, keys, more, op.k.data() + at, op.v.data() + at, KV * D);
-        continue;
-      }
-      pack_transposed(op.k.data() + at, KV * D, keys, D, panels);
+      const Index first = tiles.first_row_that_sees(key);
+      pack_transposed(op.k.row(b, key, kv), KV * D, keys, D, panels);
       tiles.for_rows_that_see<S>(key, keys, [&](Index row, Index group, Index seen) {
         multiply<S>(group, seen, D, left_rows<S>(queries + row * D, D), panels,
                     rows.scores + row * attention_keys, attention_keys, nullptr, 0);
       });
       for (Index row = first; row < count; ++row)
         attention_softmax(rows, row, std::min(keys, tiles.sees(row) - key), D);
-      attention_values(tiles, rows, key, keys, op.v.data() + at, KV * D, panels);
+      attention_values(tiles, rows, key, keys, op.v.row(b, key, kv), KV * D, panels);
     }
-    for (Index row = 0; row < count; ++row) {
-      const auto sum = simd::broadcast(rows.sums[row]);
-      S *const out = rows.out + row * D, *const y = op.y.row(b, tiles.time(row), tiles.head(row));
-      simd::for_packets<S>(D, [&](auto at) { at.store(y, at.load(out) / sum); });
-      if (!op.log_sum.empty())
-        op.log_sum(b, tiles.head(row), tiles.time(row)) = rows.largest[row] + std::log(rows.sums[row]);
-    }
+    for (Index row = 0; row < count; ++row)
+      finish_row(op, b, tiles.head(row), tiles.time(row), rows.out + row * D, rows.largest[row],
+                 rows.sums[row]);
   });
 }
 

@@ -1,6 +1,7 @@
 // How attention is cut on a Cpu: shared by causal_attention_cpu.hpp and causal_attention_backward_cpu.hpp.
 #pragma once
 
+#include <cmath>
 #include <limits>
 
 #include "midus/device/product.hpp"
@@ -20,6 +21,30 @@ constexpr Index attention_queries(Index H, Index KV) {
   return std::max<Index>(16, 128 / std::max<Index>(1, H / KV));
 }
 
+/// What scores are multiplied with: 1/√D.
+template <class S>
+S attention_scale(Index D) {
+  return S(1 / std::sqrt(static_cast<double>(D)));
+}
+
+/// The first query head that reads key/value head kv, or, for kv = KV, the number of heads.
+constexpr Index first_head_of(Index H, Index KV, Index kv) { return (kv * H + KV - 1) / KV; }
+
+/// Key/value heads side by side, and the query heads that read them.
+struct AttentionStrip {
+  AttentionStrip(Index heads, Index kv_heads, Index begin, Index most)
+      : H(heads),
+        KV(kv_heads),
+        first(begin),
+        count(std::min(most, kv_heads - begin)),
+        first_head(first_head_of(heads, kv_heads, begin)) {}
+
+  /// The first of the rows, one per query head, that read key/value head first + kv.
+  Index row(Index kv) const { return first_head_of(H, KV, first + kv) - first_head; }
+
+  Index H, KV, first, count, first_head;
+};
+
 /// A tile of queries of all heads that read one key/value head. Its rows are ordered by time, then head.
 struct AttentionTiles {
   AttentionTiles(Index length, Index heads, Index kv_heads, Index width, Index kv, Index first_query,
@@ -29,8 +54,8 @@ struct AttentionTiles {
         query(first_query),
         queries(std::min(query_count, length - first_query)),
         past(before),
-        first_head((kv * heads + kv_heads - 1) / kv_heads),
-        group(((kv + 1) * heads + kv_heads - 1) / kv_heads - first_head) {}
+        first_head(first_head_of(heads, kv_heads, kv)),
+        group(first_head_of(heads, kv_heads, kv + 1) - first_head) {}
 
   Index rows() const { return queries * group; }
   Index time(Index row) const { return query + row / group; }

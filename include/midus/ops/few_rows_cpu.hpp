@@ -80,10 +80,11 @@ template <int Rows, class S, class Stored>
 template <class S, class Stored>
 void multiply_few_rows(Index m, Index n, Index depth, const S* a, Index lda, const Stored* b, Index ldb, S* c,
                        Index ldc, const S* f, Index ldf) {
-  for (Index i = 0; i < m; i += 3) {
-    const auto kernel = m - i == 1   ? &multiply_rows<1, S, Stored>
-                        : m - i == 2 ? &multiply_rows<2, S, Stored>
-                                     : &multiply_rows<3, S, Stored>;
+  for (Index i = 0, rows = 0; i < m; i += rows) {
+    rows = m - i == 4 ? 2 : std::min<Index>(3, m - i);  // one row alone takes nearly as long as two
+    const auto kernel = rows == 1   ? &multiply_rows<1, S, Stored>
+                        : rows == 2 ? &multiply_rows<2, S, Stored>
+                                    : &multiply_rows<3, S, Stored>;
     kernel(n, depth, a + i * lda, lda, b, ldb, c + i * ldc, ldc, f == nullptr ? nullptr : f + i * ldf, ldf);
   }
 }

@@ -34,10 +34,12 @@ simd::Packet<S> load_wide_part(const Stored* from, Index count) {
 /// Asks for so many cache lines from here on, which are read soon. Not inlined, g++ would take the call for
 /// one without effect, and drop it.
 [[gnu::always_inline]] inline void fetch_lines(const void* from, int lines) {
-  for (int line = 0; line < lines; ++line) __builtin_prefetch(static_cast<const char*>(from) + 64 * line);
+  for (int line = 0; line < lines; ++line)
+    __builtin_prefetch(static_cast<const char*>(from) + 64 * line, 0, 2);
 }
 
-/// `count` rows of `width` values, and the rows that are wanted after these: they are fetched meanwhile.
+/// `count` rows of `width` values, and the rows that are wanted after these: they are fetched meanwhile
+/// (null: nothing is).
 template <class Stored>
 struct Rows {
   const Stored* const* at;
@@ -53,9 +55,11 @@ struct Ahead {
   int lines;
 
   /// Short rows are fetched whole, with the first block; of long ones always the next block.
-  Ahead(const Rows<Stored>& all, Index begin, Index end) : rows(all.next), c(0) {
+  Ahead(const Rows<Stored>& all, Index begin, Index end)
+      : rows(all.next == nullptr ? all.at : all.next), c(0) {
     constexpr Index line = 64 / static_cast<Index>(sizeof(Stored)), short_row = 16 * line;
     lines = 0;
+    if (all.next == nullptr) return;
     if (all.width <= short_row) {
       if (begin == 0) lines = static_cast<int>((all.width + line - 1) / line);
       return;
@@ -70,53 +74,72 @@ struct Ahead {
 };
 
 /// Calls `block(packets, begin, end)` for the columns 0 ... width-1 in blocks that fit the registers;
-/// `packets` is a constant of the type, 0 for the columns of the last, incomplete packet.
-template <class S, class F>
+/// `packets` is a constant of the type, at most `most`, and 0 for the columns of the last, incomplete packet.
+template <class S, int most = 8, class F>
 void for_blocks(Index width, F&& block) {
   constexpr Index lanes = simd::width<S>;
   Index c = 0;
   const auto all = [&]<int packets>(std::integral_constant<int, packets> count) {
     for (; c + packets * lanes <= width; c += packets * lanes) block(count, c, c + packets * lanes);
   };
-  all(std::integral_constant<int, 8>());
+  if constexpr (most >= 8) all(std::integral_constant<int, 8>());
   all(std::integral_constant<int, 4>());
   all(std::integral_constant<int, 2>());
   all(std::integral_constant<int, 1>());
   if (c < width) block(std::integral_constant<int, 0>(), c, width);
 }
 
-/// y = Σ_i w_i row_i, or y += that. Each element is summed in the order of i.
-template <class S, class Stored>
-void sum_rows(const Rows<Stored>& rows, const S* w, S* y, bool accumulate) {
+/// y_j = Σ_i w_ji row_i, or y_j += that, for `Sums` sums: w [Sums,count] and y [Sums,width], their rows `ldw`
+/// and `ldy` apart. Each element is summed in the order of i.
+template <int Sums, class S, class Stored>
+void sum_rows(const Rows<Stored>& rows, const S* w, Index ldw, S* y, Index ldy, bool accumulate) {
   constexpr Index lanes = simd::width<S>;
-  for_blocks<S>(rows.width, [&]<int packets>(std::integral_constant<int, packets>, Index begin, Index end) {
+  const auto block = [&]<int packets>(std::integral_constant<int, packets>, Index begin, Index end) {
     const Ahead<Stored> ahead(rows, begin, end);
     if constexpr (packets > 0) {
-      simd::Packet<S> sum[packets];  // NOLINT: std::array of packets draws warnings from g++
+      simd::Packet<S> sum[Sums * packets];  // NOLINT: std::array of packets draws warnings from g++
       MIDUS_UNROLL
+      for (int j = 0; j < Sums; ++j) MIDUS_UNROLL
       for (int p = 0; p < packets; ++p)
-        sum[p] = accumulate ? simd::load(y + begin + p * lanes) : simd::broadcast(S(0));
+        sum[j * packets + p] =
+            accumulate ? simd::load(y + j * ldy + begin + p * lanes) : simd::broadcast(S(0));
       for (Index i = 0; i < rows.count; ++i) {
         const Stored* const row = rows.at[i] + begin;
-        const auto weight = simd::broadcast(w[i]);
+        simd::Packet<S> weight[Sums];  // NOLINT: as above
+        MIDUS_UNROLL
+        for (int j = 0; j < Sums; ++j) weight[j] = simd::broadcast(w[j * ldw + i]);
         ahead.fetch(i);
         MIDUS_UNROLL
-        for (int p = 0; p < packets; ++p)
-          sum[p] = simd::multiply_add(weight, load_wide<S>(row + p * lanes), sum[p]);
+        for (int p = 0; p < packets; ++p) {
+          const auto x = load_wide<S>(row + p * lanes);
+          MIDUS_UNROLL
+          for (int j = 0; j < Sums; ++j)
+            sum[j * packets + p] = simd::multiply_add(weight[j], x, sum[j * packets + p]);
+        }
       }
       MIDUS_UNROLL
-      for (int p = 0; p < packets; ++p) simd::store(y + begin + p * lanes, sum[p]);
+      for (int j = 0; j < Sums; ++j) MIDUS_UNROLL
+      for (int p = 0; p < packets; ++p) simd::store(y + j * ldy + begin + p * lanes, sum[j * packets + p]);
     } else {
       const simd::Part<S> part{begin, end - begin};
-      auto sum = accumulate ? part.load(y) : simd::broadcast(S(0));
-      for (Index i = 0; i < rows.count; ++i) {
-        ahead.fetch(i);
-        sum = simd::multiply_add(simd::broadcast(w[i]), load_wide_part<S>(rows.at[i] + begin, end - begin),
-                                 sum);
+      for (int j = 0; j < Sums; ++j) {
+        auto sum = accumulate ? part.load(y + j * ldy) : simd::broadcast(S(0));
+        for (Index i = 0; i < rows.count; ++i) {
+          if (j == 0) ahead.fetch(i);
+          sum = simd::multiply_add(simd::broadcast(w[j * ldw + i]),
+                                   load_wide_part<S>(rows.at[i] + begin, end - begin), sum);
+        }
+        part.store(y + j * ldy, sum);
       }
-      part.store(y, sum);
     }
-  });
+  };
+  for_blocks<S, 8 / Sums>(rows.width, block);
+}
+
+/// y = Σ_i w_i row_i, or y += that.
+template <class S, class Stored>
+void sum_rows(const Rows<Stored>& rows, const S* w, S* y, bool accumulate) {
+  sum_rows<1>(rows, w, rows.count, y, rows.width, accumulate);
 }
 
 /// ⟨x, row_i⟩ for `Count` rows, each in the order that `dot_rows` gives it whatever the others are.
