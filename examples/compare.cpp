@@ -34,10 +34,9 @@ void print(const mi::TensorDifference& difference) {
 
 /// Status 0 or 1.
 int compare(const fs::path& left, const fs::path& right, const std::vector<std::string>& only) {
-  const std::vector<std::string> keys = only.empty()
-                                            ? mi::differing_keys(mi::read_json_file(left / "config.json"),
-                                                                 mi::read_json_file(right / "config.json"))
-                                            : std::vector<std::string>();
+  const std::vector<std::string> keys =
+      only.empty() ? mi::differing_keys(mi::read_llama_config(left), mi::read_llama_config(right))
+                   : std::vector<std::string>();
   for (const std::string& key : keys) std::cout << "config.json differs: " << key << "\n";
   const mi::CheckpointFiles ours(left), theirs(right);
   const mi::FilesDifference difference = mi::compare_files(ours, theirs, only);

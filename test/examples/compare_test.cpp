@@ -28,6 +28,10 @@ TEST_CASE("compare: what is equal, what differs, and what is only in one") {
       contains(deeper.out, "39 of 39 tensors that both have are equal; 0 only in base, 16 only in deeper\n"));
   CHECK(compare("base deeper --only 'model.layers.*'").status == 0);
 
+  write_random_model(directory / "respelled", with(with(base, "rope_theta", ""), "rope_parameters",
+                                                   R"({"rope_theta": 500000.0, "rope_type": "default"})"));
+  CHECK(compare("base respelled").status == 0);
+
   write_random_model(directory / "narrow", base, Dtype::bf16);
   const ProgramResult narrow = compare("base narrow --only '*.norm.weight' --only '*.0.mlp.up_proj.weight'");
   CHECK(narrow.status == 1);
