@@ -21,7 +21,7 @@ int main(int argc, char* argv[]) {
       "detach");
   app.add_option("MODEL", model, "the directory of a model with Memory blocks")->required();
   app.add_option("OUT", out, "the directory to write; it appears when it is complete")->required();
-  app.add_flag("--force", force, "replace the model at OUT");
+  app.add_flag("--force", force, "replace the model at OUT (refused where other files lie there too)");
   return run_program(app, argc, argv, [&] {
     mi::check_target(model, out, force);
     const mi::ModelOnDisk deeper(model);

@@ -142,6 +142,7 @@ int main(int argc, char* argv[]) {
   app.add_option("--tokenizer", options.tokenizer,
                  "a tokenizer.json, or a directory with one, to copy beside the weights");
   add_threads(app, options.threads);
-  app.add_flag("--force", options.force, "replace the model at OUT");
+  app.add_flag("--force", options.force,
+               "replace the model at OUT (refused where other files lie there too)");
   return run_program(app, argc, argv, [&] { return write(options); });
 }

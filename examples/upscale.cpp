@@ -41,13 +41,15 @@ void check(const Options& options, const mi::Plan& plan, const fs::path& deeper)
 }
 
 int upscale(const Options& options) {
-  mi::check_target(options.base, options.out, options.force);
+  const std::string obstacle = mi::why_not_write(options.base, options.out, options.force);
+  if (!obstacle.empty() && !options.dry_run) mi::fail(obstacle);
   const mi::ModelOnDisk base(options.base);
   for (const std::string& warning : base.warnings) std::cerr << "warning: " << warning << "\n";
   const mi::Plan plan = mi::make_plan(base, options.upscale);
   std::cout << mi::plan_text(plan) << std::flush;
   if (options.dry_run) {
-    std::cout << "nothing was written (--dry-run)\n";
+    std::cout << "nothing was written (--dry-run)" << (obstacle.empty() ? "" : ", nor could it be: ")
+              << obstacle << "\n";
     return 0;
   }
   mi::AtomicDirectory directory(options.out, options.force);
@@ -58,10 +60,11 @@ int upscale(const Options& options) {
     check(options, plan, directory.path());
   directory.commit();
   const std::string out = mi::shell_quoted(options.out.string());
-  std::cout << "wrote " << options.out.string() << "\nbuild the programs of its shape: bash "
-            << mi::shell_quoted(options.build_for.string()) << " " << out << "\n";
   const bool inserts = plan.trained_parameters > 0;
-  std::cout << "train it with: cpt " << out << (inserts ? " --train inserted" : " --train everything")
+  std::cout << "wrote " << options.out.string() << "\nthe programs of its shape, and how to train it:\n"
+            << "  programs=$(bash " << mi::shell_quoted(options.build_for.string()) << " " << out
+            << " | tail -n 1)\n  \"$programs/cpt\" " << out
+            << (inserts ? " --train inserted" : " --train everything")
             << (plan.deeper.memory && inserts ? " --rate-scale '*.memory.values=20'" : "")
             << " --data ... --out ...\n";
   return 0;
@@ -108,7 +111,8 @@ int main(int argc, char* argv[]) {
   app.add_flag("--no-check", options.no_check, "write without comparing the logits with the base's");
   app.add_option("--build-for", options.build_for, "the script that builds the programs for the check")
       ->capture_default_str();
-  app.add_flag("--force", options.force, "replace the model at OUT");
+  app.add_flag("--force", options.force,
+               "replace the model at OUT (refused where other files lie there too)");
   app.add_flag("--dry-run", options.dry_run, "print the plan and write nothing");
   return run_program(app, argc, argv, [&] { return upscale(options); });
 }

@@ -77,9 +77,13 @@ class Sweep:
         path = self.options.base / "config.json"
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-            layers = config["num_hidden_layers"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            fail(path, ": expected the config.json of a base model: ", repr(error))
+        except OSError as error:
+            fail("cannot read ", path, ": ", error.strerror, "; BASE is the directory of a base model")
+        except ValueError as error:
+            fail(path, ": expected the config.json of a base model, found no JSON: ", error)
+        layers = config.get("num_hidden_layers") if isinstance(config, dict) else None
+        if layers is None:
+            fail(path, ": expected the config.json of a base model, found no num_hidden_layers")
         if "midus" in config:
             fail(path, ": expected a base model, found one with Memory blocks; `detach` takes them off")
         if not isinstance(layers, int) or layers < 1:

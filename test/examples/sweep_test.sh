@@ -42,6 +42,11 @@ refused "of letters, digits" sweep --steps 3 --eval 'a"`b=text.train.bin'
 refused "--steps must be at least 1" sweep --steps 0
 refused "found one with Memory blocks" bash "$repository/examples/sweep.sh" pretrained/final --data text.train.bin \
     --eval a=text.train.bin --out other
+refused "sweep.sh: cannot read nowhere/config.json: No such file or directory; BASE is" bash \
+    "$repository/examples/sweep.sh" nowhere --data text.train.bin --eval a=text.train.bin --out other
+mkdir partial && echo '{"vocab_size": 256}' >partial/config.json
+refused "found no num_hidden_layers" bash "$repository/examples/sweep.sh" partial --data text.train.bin \
+    --eval a=text.train.bin --out other
 [ ! -e sweep ] || fail "what was refused left a folder"
 
 sweep --steps 3 | tee sweep.log

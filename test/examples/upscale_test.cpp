@@ -55,7 +55,8 @@ TEST_CASE("upscale: the plan, the model, and what was not checked") {
   CHECK(result.status == 0);
   CHECK(result.error.empty());
   CHECK(contains(result.out, "not checked (--no-check)"));
-  CHECK(contains(result.out, "build_for.sh out\ntrain it with: cpt out --train inserted"));
+  CHECK(contains(result.out,
+                 "build_for.sh out | tail -n 1)\n  \"$programs/cpt\" out --train inserted --rate-scale"));
   CHECK(read_llama_config(directory / "out").memory->positions == std::vector<Index>{1, 3});
   CHECK_FALSE(left_over(directory.path()));
 
@@ -63,6 +64,10 @@ TEST_CASE("upscale: the plan, the model, and what was not checked") {
   const ProgramResult again = upscale(directory, "base out --no-check" + memory_options);
   CHECK(again.status == 1);
   CHECK(again.error == "upscale: out exists already; choose another name, or replace it with --force\n");
+  const ProgramResult dry_again = upscale(directory, "base out --dry-run" + memory_options);
+  CHECK(dry_again.status == 0);
+  CHECK(contains(dry_again.out, "18,560 added"));
+  CHECK(contains(dry_again.out, "(--dry-run), nor could it be: out exists already; choose another name"));
   CHECK(upscale(directory, "base out --no-check --force" + memory_options).status == 0);
   CHECK(all_files(directory / "out") == before);  // the same seed, the same bytes
   CHECK(upscale(directory, "base out --no-check --force --seed 1" + memory_options).status == 0);

@@ -148,3 +148,37 @@ TEST_CASE("A directory appears whole") {
   into_empty.commit();
   CHECK(file_bytes(directory / "empty/a") == "1");
 }
+
+TEST_CASE("A directory takes its place by the name that is meant") {
+  const TemporaryDirectory directory;
+  CHECK(resolved(directory / "none/../model") == directory / "model");
+  CHECK(resolved(directory / "model/") == directory / "model");
+  CHECK(resolved("none/../x") == std::filesystem::current_path() / "x");
+  CHECK_THAT(message_of([] { resolved(""); }), Contains("found an empty one"));
+  CHECK_THAT(message_of([] { AtomicDirectory(""); }), Contains("found an empty one"));
+
+  // Through a directory that is not there: the one that is meant is there.
+  std::filesystem::create_directory(directory / "model");
+  put_file(directory / "model/a", "old");
+  CHECK_THAT(message_of([&] { AtomicDirectory(directory / "none/../model"); }), Contains("exists already"));
+  CHECK(entries(directory.path()) == 1);
+
+  // A link stays one, and leads to the new directory.
+  std::filesystem::create_directory_symlink("model", directory / "link");
+  AtomicDirectory replacing(directory / "none/../link", true);
+  CHECK(replacing.target() == directory / "model");
+  put_file(replacing.path() / "a", "new");
+  replacing.commit();
+  CHECK(file_bytes(directory / "model/a") == "new");
+  CHECK(std::filesystem::is_symlink(directory / "link"));
+  CHECK(entries(directory.path()) == 2);
+
+  // What is no directory is not replaced by one.
+  put_file(directory / "file", "a file");
+  std::filesystem::create_symlink("nowhere", directory / "dangling");
+  for (const std::string name : {"file", "dangling"})
+    CHECK_THAT(message_of([&] { AtomicDirectory(directory / name, true); }),
+               Contains(name + " exists already and is not a directory"));
+  CHECK_THAT(message_of([&] { AtomicDirectory(directory / "file/a"); }),
+             Contains("cannot create the directory " + (directory / "file").string()));
+}

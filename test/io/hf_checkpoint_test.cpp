@@ -141,8 +141,10 @@ TEST_CASE("checkpoint: what is there is refused and kept whole, unless force rep
   CHECK_THROWS_AS(save(model, directory / "model", {.like = directory / "nowhere", .force = true}), Error);
   CHECK(all_files(directory / "model") == before);
   CHECK(file_bytes(directory / "file") == "a file");
+  CHECK_THROWS_WITH(save(model, directory / "model", {.force = true}), Contains("would remove notes.txt"));
+  CHECK(all_files(directory / "model") == before);
+  std::filesystem::remove(directory / "model/notes.txt");
   save(model, directory / "model", {.force = true});
-  CHECK_FALSE(std::filesystem::exists(directory / "model/notes.txt"));
   CHECK(logits_of(load<SmallHive>(directory / "model", device)) == logits_of(model));
   std::filesystem::create_directory(directory / "empty");
   save(model, directory / "empty");
@@ -177,7 +179,10 @@ TEST_CASE("checkpoint: what lies in the directory that a model is like comes out
   CHECK(before == after);
   CHECK(logits_of(load<SmallHive>(directory / "second", device)) == logits_of(loaded));
 
-  save(loaded, directory / "first", {.like = directory / "first", .force = true});  // onto itself
+  const SaveOptions onto_itself_options{.like = directory / "first", .force = true};
+  CHECK_THROWS_WITH(save(loaded, directory / "first", onto_itself_options), Contains("pytorch_model.bin"));
+  std::filesystem::remove(directory / "first/pytorch_model.bin");
+  save(loaded, directory / "first", onto_itself_options);
   auto onto_itself = all_files(directory / "first");
   onto_itself.erase("model.safetensors"), onto_itself.erase("config.json");
   CHECK(onto_itself == after);

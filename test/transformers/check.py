@@ -14,7 +14,7 @@ For each row of `CASES`, transformers makes and saves a Llama of random weights,
   model as midus wrote it, opened by midus and by transformers; saved by transformers (in shards), opened by midus; and
   saved by midus (in shards), opened by transformers.
 Of a model with Memory blocks it checks too: gradients, generation with the cache against generation without and in a
-batch padded on the left, the configuration's class, and that bfloat16 runs.
+batch padded on the left, hidden states, the configuration's class, and that bfloat16 runs.
 
 With PROGRAMS, midus trains a model, and of what it wrote the logits, the gradients of the loss, and the text that
 `sample --temperature 0` continues are those of transformers.
@@ -229,6 +229,42 @@ def check_memory_model(model, directory, ids):
         padded = model(batch, attention_mask=mask, position_ids=positions).logits[1, 4:]
         demand(difference(padded, logits_of(model, short)[0]) < 1e-5, "padding changes the logits")
     demand(torch.isfinite(logits_of(opened(directory, torch.bfloat16), ids)).all(), "bfloat16 does not run")
+    check_hidden_states(model, ids)
+
+
+def check_hidden_states(model, ids):
+    """The embeddings and what each block puts out, Memory blocks among them, the last one normed; no attentions."""
+    inputs, hooks = [], []
+    stack = [getattr(model.model, kind)[index] for kind, index in model.model.order]
+    for block in stack:
+        hooks.append(block.register_forward_hook(lambda block, given, output: inputs.append((block, given[0], output))))
+    with torch.no_grad():
+        output = model(ids, output_hidden_states=True)
+    for hook in hooks:
+        hook.remove()
+    states = output.hidden_states
+    demand(len(stack) == len(model.model.layers) + len(model.model.memory_blocks), "the stack has", len(stack), "blocks")
+    demand([block for block, _, _ in inputs] == stack, "the blocks run in another order than `order` says")
+    demand(len(states) == len(stack) + 1, len(states), "hidden states of", len(stack), "blocks")
+    demand(torch.equal(states[0], model.model.embed_tokens(ids)), "the first hidden state is not the embeddings")
+    for i, (_, given, made) in enumerate(inputs):
+        demand(torch.equal(states[i], given), "hidden state", i, "is not what goes into block", i)
+        last = i == len(stack) - 1
+        demand(torch.equal(states[i + 1], model.model.norm(made) if last else made), "hidden state", i + 1, "is not block", i)
+    demand(torch.equal(model.lm_head(states[-1]), output.logits), "the last hidden state does not give the logits")
+    demand(model(ids).hidden_states is None, "hidden states that nobody asked for")
+    model.config.output_hidden_states = True
+    demand(len(model(ids).hidden_states) == len(states), "the configuration asks for hidden states in vain")
+    model.config.output_hidden_states = False
+    generated = model.generate(ids[:1, :5], max_new_tokens=2, do_sample=False, pad_token_id=0, output_hidden_states=True,
+                               return_dict_in_generate=True)
+    demand(len(generated.hidden_states[0]) == len(states), "generate gives no hidden states")
+    try:
+        model(ids, output_attentions=True)
+    except ValueError as error:
+        demand("does not keep the weights" in str(error), "attentions are refused with", error)
+    else:
+        raise Failed("output_attentions gave none, and said nothing")
 
 
 def check_case(case, options, folder):

@@ -73,9 +73,43 @@ TEST_CASE("compare_files: names, types, shapes and values") {
   CHECK(compare_files(left, left).equal == 8);
 }
 
-TEST_CASE("differing_keys: of config.json") {
-  const Json left = parse_json(R"({"a": 1, "b": 2, "c": {"d": 1}})", "left"),
-             right = parse_json(R"({"b": 3, "a": 1, "c": {"d": 1}, "e": 1})", "right");
-  CHECK(differing_keys(left, right) == std::vector<std::string>{"b", "e"});
-  CHECK(differing_keys(left, left).empty());
+TEST_CASE("differing_keys: what config.json says, not how") {
+  using Keys = std::vector<std::string>;
+  const auto differing = [](const Json& left, const Json& right) {
+    return differing_keys(read(left), read(right));
+  };
+  const Json extra = with(base, "x", R"({"a": 1, "b": [1, 2.5]})");
+  CHECK(differing(extra, extra).empty());
+  CHECK(differing(extra, with(base, "x", R"({"b": [1, 2.5], "a": 1.0})")).empty());
+  CHECK(differing(extra, with(base, "x", R"({"b": [2.5, 1], "a": 1})")) == Keys{"x"});
+  CHECK(differing(extra, with(with(base, "vocab_size", "255"), "y", "1")) == Keys{"vocab_size", "x", "y"});
+
+  // The order of keys, and a default that is written out.
+  CHECK(differing(
+            memory(hml),
+            memory(R"({"top_k": 2, "num_keys": 8, "value_rank": 4, "memory": "hml", "positions": [1, 3]})"))
+            .empty());
+  CHECK(differing(memory(hml),
+                  memory(R"({"positions": [1, 3], "num_keys": 8, "top_k": 1, "value_rank": 4})")) ==
+        Keys{"midus"});
+  CHECK(differing(base, with(base, "head_dim", "16")).empty());
+  CHECK(differing(base, with(base, "bos_token_id", "[1]")).empty());
+
+  // The spellings of transformers 4 and 5.
+  const std::string llama3 =
+      R"("rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4,
+                                "original_max_position_embeddings": 64)";
+  const Json flat = with(with(base, "rope_scaling", "{" + llama3 + "}"), "torch_dtype", "\"bfloat16\"");
+  const Json bare = with(with(base, "rope_theta", ""), "dtype", "\"bfloat16\"");
+  const auto nested = [&](const std::string& theta) {
+    return with(bare, "rope_parameters", "{" + llama3 + ", \"rope_theta\": " + theta + "}");
+  };
+  CHECK(differing(flat, nested("500000")).empty());
+  CHECK(differing(nested("500000"), flat).empty());
+  CHECK(differing(flat, nested("10000")) == Keys{"rope_theta"});
+  CHECK(differing(base, nested("500000")) == Keys{"rope_scaling", "torch_dtype"});
+
+  // Where Python code is named, its name counts.
+  const Json code = with(memory(hml), "auto_map", R"({"AutoConfig": "mine.Config"})");
+  CHECK(differing(memory(hml), code) == Keys{"auto_map"});
 }

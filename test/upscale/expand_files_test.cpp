@@ -173,24 +173,3 @@ TEST_CASE("a model with Memory blocks carries its Python code, one without them 
   CHECK(std::filesystem::exists(directory / "detached/notes.py"));
   CHECK_FALSE(read_json_file(directory / "detached/config.json").contains("auto_map"));
 }
-
-TEST_CASE("check_target: what must not be replaced") {
-  const TemporaryDirectory directory;
-  write_random_model(directory / "models/base", base);
-  write_random_model(directory / "models/old", base);
-  std::filesystem::create_directories(directory / "empty");
-  std::filesystem::create_directories(directory / "letters/to");
-  const auto from = directory / "models/base";
-  check_target(from, directory / "new", false);
-  check_target(from, directory / "empty", false);
-  check_target(from, directory / "models/old", true);
-  const auto refused = [&](const std::string& out, bool force) {
-    return message_of([&] { check_target(from, directory / out, force); });
-  };
-  CHECK(refused("models/old", false).find("exists already") != std::string::npos);
-  CHECK(refused("letters", true).find("not a model that --force may replace") != std::string::npos);
-  CHECK(refused("models/base", false).find("is " + from.string() + " itself;") != std::string::npos);
-  CHECK(refused("models/base/", true).find("itself; choose another name") != std::string::npos);
-  put_file(directory / "models/config.json", "{}");
-  CHECK(refused("models", true).find("itself; choose another name") != std::string::npos);
-}

@@ -37,6 +37,33 @@ inline std::filesystem::path directory_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+/// Where `path` leads, also where nothing is there yet: absolute, with links followed, without "." and "..".
+/// Of "none/../model", where there is no "none", that is "model": what it names once "none" has been made.
+inline std::filesystem::path resolved(const std::filesystem::path& path) {
+  if (path.empty()) fail("expected the name of a file or directory, found an empty one");
+  std::error_code error;
+  std::filesystem::path at = std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
+  // Again: without its "none/.." it may be, or lead through, a link.
+  if (!error) at = std::filesystem::weakly_canonical(at, error);
+  if (error) fail("cannot look up ", path.string(), ": ", error.message());
+  return at.has_filename() ? at : at.parent_path();  // "models/new/" names the directory "models/new"
+}
+
+/// Whether a directory can come to lie at `path` without replacing anything: there is nothing, or one that is
+/// empty.
+inline bool is_vacant(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return std::filesystem::is_empty(path, error);
+  return !std::filesystem::exists(std::filesystem::symlink_status(path, error));
+}
+
+/// Makes a directory, and those above it, where they are not there yet.
+inline void make_directories(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) fail("cannot create the directory ", directory.string(), ": ", error.message());
+}
+
 /// A file that is written under a temporary name beside its target and takes the target's place in
 /// `commit()`: whoever reads the target sees the old file or the new one, also after a crash. Without
 /// `commit()`, and after any error, the old file is untouched and the temporary one is removed.
@@ -150,22 +177,21 @@ void remove_unfinished(const std::filesystem::path& directory, Of&& of) {
 /// attempt, once its process is gone. A `TARGET.tmp` is somebody else's.
 class AtomicDirectory {
  public:
-  /// Throws `Error` where `target` exists already (an empty directory may), unless it may be replaced: then
-  /// the old one stays until the new one is complete.
-  explicit AtomicDirectory(const std::filesystem::path& target, bool replace = false) : replace_(replace) {
-    // "models/new/" names the directory "models/new".
-    target_ = target.has_filename() ? target : target.parent_path();
+  /// Throws `Error` where `target` exists already (an empty directory may), unless it is a directory that may
+  /// be replaced: then the old one stays until the new one is complete. A link to a directory stays a link.
+  explicit AtomicDirectory(const std::filesystem::path& target, bool replace = false)
+      : target_(resolved(target)), replace_(replace) {
     std::error_code error;
     const bool directory = std::filesystem::is_directory(target_, error);
-    if (!replace &&
-        (directory ? !std::filesystem::is_empty(target_, error) : std::filesystem::exists(target_, error)))
-      fail(target_.string(), " exists already; remove it or choose another name");
+    if (!is_vacant(target_) && !(replace && directory))
+      fail(target_.string(), " exists already", directory ? "" : " and is not a directory",
+           "; remove it or choose another name");
     remove_unfinished(directory_of(target_),
                       [&](std::string_view name) { return name == target_.filename().string(); });
     std::filesystem::path temporary = target_;
     temporary += text(".", ::getpid(), ".tmp");
-    std::filesystem::create_directories(directory_of(temporary), error);
-    const bool created = !error && std::filesystem::create_directory(temporary, error);
+    make_directories(directory_of(temporary));
+    const bool created = std::filesystem::create_directory(temporary, error);
     if (error) fail("cannot create ", temporary.string(), ": ", error.message());
     if (!created) fail(temporary.string(), " exists already: this process is writing ", target_.string());
     temporary_ = std::move(temporary);
@@ -214,7 +240,7 @@ class AtomicDirectory {
   }
 
  private:
-  std::filesystem::path target_;
+  std::filesystem::path target_;     ///< `resolved`: a way through what is made here would lead elsewhere
   std::filesystem::path temporary_;  ///< empty once it has been renamed
   bool replace_;
 };

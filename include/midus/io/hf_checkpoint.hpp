@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <functional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -12,9 +11,9 @@
 #include "midus/io/checkpoint_writer.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/llama_config_writer.hpp"
+#include "midus/io/model_directory.hpp"
 #include "midus/io/model_shape.hpp"
 #include "midus/io/model_tensors.hpp"
-#include "midus/io/python_files.hpp"
 #include "midus/io/tensor_convert.hpp"
 #include "midus/io/weight_reader.hpp"
 #include "midus/model/initialise.hpp"
@@ -71,7 +70,7 @@ struct SaveOptions {
   /// Of the weights; left out: that of `like`'s tensors of the same names, or the device's scalar where there
   /// are none. A narrower one rounds to nearest even.
   std::optional<Dtype> dtype{};
-  bool force = false;  ///< replace what is there
+  bool force = false;  ///< replace the model that is there
   std::uint64_t shard_bytes = default_shard_bytes;
 };
 
@@ -87,23 +86,6 @@ LlamaConfig config_of(const LanguageModel<Config, D>& model, const std::filesyst
   shape.max_position_embeddings = model.settings().max_position_embeddings;
   shape.history = model.expansions;
   return shape;
-}
-
-/// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config,
-/// chat template, code), byte for byte: files of the kinds that such directories have, up to 64 MiB, so that
-/// weights in other formats, and what else may lie beside a config.json, stay where they are.
-inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
-  static const std::set<std::string> kinds{"",       ".json", ".jinja",    ".md",
-                                           ".model", ".py",   ".tiktoken", ".txt"};
-  constexpr std::uintmax_t largest = std::uintmax_t{64} << 20;
-  for (const auto& entry : std::filesystem::directory_iterator(from)) {
-    const std::string name = entry.path().filename().string();
-    const bool ours = name == "config.json" || name == "trainer.json" || name.ends_with(".index.json") ||
-                      name == configuration_midus_name || name == modeling_midus_name;
-    if (!ours && entry.is_regular_file() && kinds.contains(entry.path().extension().string()) &&
-        entry.file_size() <= largest)
-      std::filesystem::copy_file(entry.path(), to / name, std::filesystem::copy_options::overwrite_existing);
-  }
 }
 
 /// Writes config.json and weights into a directory that exists: the parts of `save` and of a training
@@ -138,10 +120,12 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
 }
 
 /// Saves a model as a Hugging Face directory, which appears whole or not at all. Throws `Error` where there
-/// is one already and `force` is not given.
+/// is one already and `force` is not given, or where replacing it would remove more than a model.
 template <ModelConfig Config, Device D>
 void save(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
           const SaveOptions& options = {}) {
+  if (options.force)
+    if (const std::string reason = why_not_replace(directory, options.like); !reason.empty()) fail(reason);
   AtomicDirectory target(directory, options.force);
   write_model(model, target.path(), options);
   if (!options.like.empty()) copy_other_files(options.like, target.path());

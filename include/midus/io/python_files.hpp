@@ -37,6 +37,9 @@ inline constexpr std::string_view modeling_midus_py = R"python("""A Llama with M
 
     model = AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True)
 
+`output_hidden_states=True` gives the embeddings and what each block of the stack puts out, the last one behind the
+final norm. Memory blocks are blocks as layers are: `model.model.order` says which block hidden_states[i + 1] is of.
+
 Shapes in comments: B sequences, T tokens, d width, H query heads, KV key/value heads, D head width, n sub-keys per
 side, k retrieved slots, r latent rank.
 """
@@ -265,8 +268,8 @@ class MidusModel(MidusPreTrainedModel):
     def set_input_embeddings(self, value):
         self.embed_tokens = value
 
-    def forward(self, x, attention_mask=None, position_ids=None, cache=None):
-        """x [B,T,d]: the last hidden state [B,T,d]."""
+    def forward(self, x, attention_mask=None, position_ids=None, cache=None, states=None):
+        """x [B,T,d]: the last hidden state [B,T,d]. The list `states` gets what goes into each block, and that too."""
         B, T, _ = x.shape
         past = cache.get_seq_length() if cache is not None else 0
         if cache is not None:
@@ -284,12 +287,17 @@ class MidusModel(MidusPreTrainedModel):
             mask = mask & attention_mask[:, None, None, :].to(torch.bool)
             mask = mask | (key[None, :] == query[:, None])[None, None]  # padding sees itself, not nothing: no NaN
         for kind, index in self.order:
+            if states is not None:
+                states.append(x)
             block = getattr(self, kind)[index]
             if self.gradient_checkpointing and self.training:
                 x = self._gradient_checkpointing_func(block.__call__, x, cos, sin, mask, None)
             else:
                 x = block(x, cos, sin, mask, cache)
-        return self.norm(x)
+        x = self.norm(x)
+        if states is not None:
+            states.append(x)
+        return x
 
 
 class MidusForCausalLM(MidusPreTrainedModel, GenerationMixin):
@@ -320,7 +328,14 @@ class MidusForCausalLM(MidusPreTrainedModel, GenerationMixin):
         return self.model
 
     def forward(self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-                labels=None, use_cache=None, logits_to_keep=0, num_items_in_batch=None, return_dict=None, cache=None, **kwargs):
+                labels=None, use_cache=None, logits_to_keep=0, num_items_in_batch=None, return_dict=None, cache=None,
+                output_hidden_states=None, output_attentions=None, **kwargs):
+        if output_hidden_states is None:
+            output_hidden_states = getattr(self.config, "output_hidden_states", False)
+        if output_attentions is None:
+            output_attentions = getattr(self.config, "output_attentions", False)
+        if output_attentions:
+            raise ValueError("output_attentions: MidusForCausalLM does not keep the weights of its attention")
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give input_ids or inputs_embeds")
         x = self.model.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
@@ -328,7 +343,8 @@ class MidusForCausalLM(MidusPreTrainedModel, GenerationMixin):
         cache = past_key_values if cache is None else cache
         if cache is None and use_cache and not self.training:
             cache = DynamicCache()
-        hidden = self.model(x, attention_mask, position_ids, cache)
+        states = [] if output_hidden_states else None
+        hidden = self.model(x, attention_mask, position_ids, cache, states)
         kept = hidden[:, -logits_to_keep:] if isinstance(logits_to_keep, int) else hidden[:, logits_to_keep]
         logits = self.lm_head(kept)
         loss = None
@@ -337,7 +353,8 @@ class MidusForCausalLM(MidusPreTrainedModel, GenerationMixin):
             target = labels[:, 1:].reshape(-1).to(flat.device)
             total = F.cross_entropy(flat, target, ignore_index=-100, reduction="sum")
             loss = total / (num_items_in_batch if num_items_in_batch is not None else (target != -100).sum())
-        output = CausalLMOutputWithPast(loss=loss, logits=logits, **{CACHE: cache})
+        output = CausalLMOutputWithPast(loss=loss, logits=logits, hidden_states=tuple(states) if states else None,
+                                        **{CACHE: cache})
         return output if return_dict is not False else output.to_tuple()
 )python";
 

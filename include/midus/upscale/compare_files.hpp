@@ -9,11 +9,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "midus/core/visit.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/json.hpp"
+#include "midus/io/llama_config.hpp"
+#include "midus/io/llama_config_writer.hpp"
 #include "midus/io/model_tensors.hpp"
 #include "midus/io/tensor_convert.hpp"
 
@@ -111,13 +114,32 @@ inline FilesDifference compare_files(const CheckpointFiles& left, const Checkpoi
   return all;
 }
 
-/// The top-level keys of two configurations whose values differ, or that only one has: those of `left` first.
-inline std::vector<std::string> differing_keys(const Json& left, const Json& right) {
+namespace detail {
+
+/// What config.json says in one spelling: as midus would write it anew, with the keys that it does not know.
+inline Json in_one_spelling(LlamaConfig config) {
+  const Json written = std::exchange(config.original, Json::object());
+  Json json = to_json(config);
+  json.erase("auto_map");  // names Python code, whatever the rest says
+  for (auto item = written.begin(); item != written.end(); ++item)
+    if (item.key() != "rope_parameters" && item.key() != "dtype" && !json.contains(item.key()))
+      json[item.key()] = *item;
+  return json;
+}
+
+}  // namespace detail
+
+/// The top-level keys of two configurations that say different things, or that only one has: those of `left`
+/// first. The order of keys says nothing, nor does which of its spellings a setting has (`rope_parameters`
+/// here, `rope_theta` and `rope_scaling` there), nor whether a default is written out.
+inline std::vector<std::string> differing_keys(const LlamaConfig& left, const LlamaConfig& right) {
+  const Json ours = detail::in_one_spelling(left), theirs = detail::in_one_spelling(right);
   std::vector<std::string> keys;
-  for (auto item = left.begin(); item != left.end(); ++item)
-    if (!right.contains(item.key()) || right[item.key()] != *item) keys.push_back(item.key());
-  for (auto item = right.begin(); item != right.end(); ++item)
-    if (!left.contains(item.key())) keys.push_back(item.key());
+  for (auto item = ours.begin(); item != ours.end(); ++item)  // nlohmann::json knows no order of keys
+    if (!theirs.contains(item.key()) || nlohmann::json(theirs[item.key()]) != nlohmann::json(*item))
+      keys.push_back(item.key());
+  for (auto item = theirs.begin(); item != theirs.end(); ++item)
+    if (!ours.contains(item.key())) keys.push_back(item.key());
   return keys;
 }
 

@@ -14,9 +14,9 @@
 #include "midus/io/atomic_file.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/checkpoint_writer.hpp"
-#include "midus/io/hf_checkpoint.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/llama_config_writer.hpp"
+#include "midus/io/model_directory.hpp"
 #include "midus/io/tensor_convert.hpp"
 #include "midus/upscale/plan.hpp"
 
@@ -68,23 +68,6 @@ inline void write_tensors(const CheckpointFiles& base, const std::vector<Planned
 }
 
 }  // namespace detail
-
-/// Throws `Error` where writing the model `out` would harm the model `from`, or where `out` exists and must
-/// not be replaced: without `force`, or since it is no model.
-inline void check_target(const std::filesystem::path& from, const std::filesystem::path& out, bool force) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (!fs::exists(out, error) || (fs::is_directory(out, error) && fs::is_empty(out, error))) return;
-  const fs::path target = fs::weakly_canonical(out, error);
-  for (fs::path at = fs::weakly_canonical(from, error); at != at.parent_path(); at = at.parent_path())
-    if (at == target)
-      fail(out.string(), " ", at == fs::weakly_canonical(from, error) ? "is" : "holds", " ", from.string(),
-           " itself; choose another name");
-  if (!force) fail(out.string(), " exists already; choose another name, or replace it with --force");
-  if (!fs::exists(out / "config.json", error))
-    fail(out.string(),
-         " holds no config.json, so it is not a model that --force may replace; remove it yourself");
-}
 
 /// Writes the planned model into a directory that exists (`AtomicDirectory::path()`): config.json, weights,
 /// and copies of the base's other files. Every tensor of the base is in it bit for bit. What was written is

@@ -1,9 +1,10 @@
 // Says what differs between two models on disk.
 //
-//     diff llama/ llama-midus/                         what was inserted
-//     diff run/step-00000000 run/final --only 'model.layers.*'    whether frozen layers stayed what they were
+//     compare llama/ llama-midus/                                      what was inserted
+//     compare run/step-00000000 run/final --only 'model.layers.*'      whether frozen layers stayed
 //
-// Like diff(1): status 0 where nothing differs, 1 where something does, 2 where a model cannot be read.
+// Like that of diff(1), its status is 0 where nothing differs, 1 where something does, 2 where a model cannot
+// be read.
 #include <CLI/CLI.hpp>
 #include <exception>
 #include <filesystem>
@@ -33,10 +34,9 @@ void print(const mi::TensorDifference& difference) {
 
 /// Status 0 or 1.
 int compare(const fs::path& left, const fs::path& right, const std::vector<std::string>& only) {
-  const std::vector<std::string> keys = only.empty()
-                                            ? mi::differing_keys(mi::read_json_file(left / "config.json"),
-                                                                 mi::read_json_file(right / "config.json"))
-                                            : std::vector<std::string>();
+  const std::vector<std::string> keys =
+      only.empty() ? mi::differing_keys(mi::read_llama_config(left), mi::read_llama_config(right))
+                   : std::vector<std::string>();
   for (const std::string& key : keys) std::cout << "config.json differs: " << key << "\n";
   const mi::CheckpointFiles ours(left), theirs(right);
   const mi::FilesDifference difference = mi::compare_files(ours, theirs, only);
@@ -60,7 +60,7 @@ int main(int argc, char* argv[]) {
   fs::path left, right;
   std::vector<std::string> only;
   CLI::App app("Compares two models tensor by tensor. Status 0: no difference, 1: differences, 2: trouble.",
-               "diff");
+               "compare");
   app.add_option("A", left, "the directory of a model")->required();
   app.add_option("B", right, "the directory of another")->required();
   app.add_option(
@@ -77,7 +77,7 @@ int main(int argc, char* argv[]) {
     return compare(left, right, only);
   } catch (const std::exception& error) {
     std::cout.flush();
-    std::cerr << "diff: " << error.what() << "\n";
+    std::cerr << "compare: " << error.what() << "\n";
     return 2;
   }
 }

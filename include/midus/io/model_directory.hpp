@@ -1,0 +1,151 @@
+// What lies in a model's directory beside config.json and weights, and when such a directory may be replaced.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <iterator>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "midus/core/error.hpp"
+#include "midus/core/visit.hpp"
+#include "midus/io/atomic_file.hpp"
+#include "midus/io/mapped_file.hpp"
+#include "midus/io/python_files.hpp"
+
+namespace midus {
+
+namespace detail {
+
+/// A file beside config.json and weights that goes with a model: of the kinds that such directories have, up
+/// to 64 MiB, so that weights in other formats, and what else may lie beside a config.json, stay where they
+/// are.
+inline bool goes_with_the_model(const std::filesystem::directory_entry& entry) {
+  static const std::set<std::string> kinds{"",       ".json", ".jinja",    ".md",
+                                           ".model", ".py",   ".tiktoken", ".txt"};
+  constexpr std::uintmax_t largest = std::uintmax_t{64} << 20;
+  const std::string name = entry.path().filename().string();
+  const bool ours = name == "config.json" || name == "trainer.json" || name.ends_with(".index.json") ||
+                    name == configuration_midus_name || name == modeling_midus_name;
+  return !ours && entry.is_regular_file() && kinds.contains(entry.path().extension().string()) &&
+         entry.file_size() <= largest;
+}
+
+}  // namespace detail
+
+/// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config,
+/// chat template, code), byte for byte.
+inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    if (!detail::goes_with_the_model(entry)) continue;
+    std::error_code error;
+    std::filesystem::copy_file(entry.path(), to / entry.path().filename(),
+                               std::filesystem::copy_options::overwrite_existing, error);
+    if (error) fail("cannot copy ", entry.path().string(), " to ", to.string(), ": ", error.message());
+  }
+}
+
+namespace detail {
+
+/// The files that midus and transformers write for a model, and those that the Hub's models come with.
+inline bool is_model_file(std::string_view name) {
+  static constexpr std::string_view forms[] = {"config.json",
+                                               "generation_config.json",
+                                               "model.safetensors",
+                                               "model-*-of-*.safetensors",
+                                               "model.safetensors.index.json",
+                                               "tokenizer.json",
+                                               "tokenizer_config.json",
+                                               "tokenizer.model",
+                                               "special_tokens_map.json",
+                                               "added_tokens.json",
+                                               "vocab.json",
+                                               "merges.txt",
+                                               "chat_template.json",
+                                               "chat_template.jinja",
+                                               "configuration_*.py",
+                                               "modeling_*.py",
+                                               "tokenization_*.py",
+                                               "README.md",
+                                               "LICENSE",
+                                               "LICENSE.txt",
+                                               "USE_POLICY.md",
+                                               ".gitattributes"};
+  return std::any_of(std::begin(forms), std::end(forms),
+                     [&](std::string_view form) { return matches(form, name); });
+}
+
+/// Whether both are files, of the same bytes.
+inline bool same_bytes(const std::filesystem::path& left, const std::filesystem::path& right) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(left, error) || !std::filesystem::is_regular_file(right, error) ||
+      std::filesystem::file_size(left, error) != std::filesystem::file_size(right, error))
+    return false;
+  const MappedFile a(left), b(right);
+  return std::equal(a.bytes().begin(), a.bytes().end(), b.bytes().begin(), b.bytes().end());
+}
+
+/// "notes.txt, runs/": what would be lost beside a model where one that is made of `from` takes the
+/// directory's place, four names at most. What it got from `from` it gets again.
+inline std::string foreign_files(const std::filesystem::path& directory, const std::filesystem::path& from) {
+  std::set<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    const bool comes_again =
+        !from.empty() && goes_with_the_model(entry) && same_bytes(entry.path(), from / name);
+    if (entry.is_directory(error))
+      names.insert(name + "/");
+    else if (!is_model_file(name) && !comes_again)
+      names.insert(name);
+  }
+  std::string out;
+  std::size_t count = 0;
+  for (const std::string& name : names)
+    if (++count <= 4) out += (out.empty() ? "" : ", ") + name;
+  return out + (count > 4 ? text(" and ", count - 4, " more") : "");
+}
+
+}  // namespace detail
+
+/// Why a new model must not take the place of what is at `directory`, as a sentence: it is no model, or holds
+/// more than one. "" where it may. `from`: the model that the new one comes from, or empty.
+inline std::string why_not_replace(const std::filesystem::path& directory,
+                                   const std::filesystem::path& from) {
+  const std::filesystem::path target = resolved(directory);
+  if (is_vacant(target)) return "";
+  std::error_code error;
+  if (!std::filesystem::exists(target / "config.json", error))
+    return directory.string() +
+           " holds no config.json, so it is not a model that may be replaced; remove it yourself";
+  const std::string lost = detail::foreign_files(target, from);
+  if (lost.empty()) return "";
+  return text(directory.string(), " holds more than a model; replacing it would remove ", lost,
+              ": move that away, or choose another name");
+}
+
+/// Why a program must not write the model `out` that it makes from `from` (a model's directory, or its
+/// config.json), as a sentence: it would harm `from`, or `out` exists and must not be replaced. "" where it
+/// may.
+inline std::string why_not_write(const std::filesystem::path& from, const std::filesystem::path& out,
+                                 bool force) {
+  const std::filesystem::path source = resolved(from), target = resolved(out);
+  for (std::filesystem::path at = source; at != at.parent_path(); at = at.parent_path())
+    if (at == target)
+      return text(out.string(), " ", at == source ? "is" : "holds", " ", from.string(),
+                  " itself; choose another name");
+  if (!force && !is_vacant(target))
+    return out.string() + " exists already; choose another name, or replace it with --force";
+  std::error_code error;
+  return why_not_replace(out, std::filesystem::is_directory(source, error) ? source : source.parent_path());
+}
+
+/// Throws `Error` where a program must not write the model `out` (`why_not_write`).
+inline void check_target(const std::filesystem::path& from, const std::filesystem::path& out, bool force) {
+  if (const std::string reason = why_not_write(from, out, force); !reason.empty()) fail(reason);
+}
+
+}  // namespace midus
