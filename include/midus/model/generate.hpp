@@ -63,7 +63,7 @@ Generated generate(Model& model, const std::vector<std::vector<std::int32_t>>& p
   const auto extend = [&](std::size_t i, const auto& logits, Index row) {
     const View<const typename Model::Scalar, 1> of_text = logits.slice(row, 1).flat();
     const std::int32_t id = samplers[i](of_text, texts[i]);
-    if (std::ranges::find(options.stop, id) != options.stop.end()) return false;
+    if (std::find(options.stop.begin(), options.stop.end(), id) != options.stop.end()) return false;
     texts[i].push_back(id);
     said(i, id);
     return length(i) < longest[i];
@@ -71,7 +71,7 @@ Generated generate(Model& model, const std::vector<std::vector<std::int32_t>>& p
 
   auto& device = model.device();
   const auto batch = static_cast<Index>(texts.size());
-  auto cache = model.make_cache(batch, batch == 0 ? 0 : *std::ranges::max_element(longest));
+  auto cache = model.make_cache(batch, batch == 0 ? 0 : *std::max_element(longest.begin(), longest.end()));
   const Clock::time_point start = Clock::now();
   Index read = 0, added = 0;
   std::vector<std::size_t> going;  // the texts that go on, in the order of the cache's first sequences

@@ -307,7 +307,8 @@ class LanguageModel {
 
   /// The place of every token: `past` of its sequence came before, none where it is empty.
   Sequences<D> place(Index batch, Index length, std::span<const std::int32_t> past = {}) {
-    const Index rows = batch * length, longest = past.empty() ? 0 : *std::ranges::max_element(past);
+    const Index rows = batch * length,
+                longest = past.empty() ? 0 : *std::max_element(past.begin(), past.end());
     rotary_.cover(std::max(longest + length, std::min<Index>(settings_.max_position_embeddings, 2048)));
     if (placed_batch_ != batch || placed_length_ != length || !past.empty()) {
       if (positions_.size() < rows + batch) positions_ = Buffer<D, std::int32_t>(rows + batch);
