@@ -22,6 +22,7 @@ int in_child(F&& f) {
     // Catch's own handlers would write a report of the child's death.
     std::signal(SIGINT, SIG_DFL);
     std::signal(SIGTERM, SIG_DFL);
+    std::signal(SIGHUP, SIG_DFL);
     f();
     _exit(0);
   }
@@ -36,7 +37,7 @@ TEST_CASE("Interrupt: the first signal is a request, and the old handler comes b
   const auto before_int = std::signal(SIGINT, old_handler);
   const auto before_term = std::signal(SIGTERM, old_handler);
   old_handler_calls = 0;
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const Interrupt interrupt(nullptr);
     CHECK_FALSE(interrupt.requested());
     CHECK(interrupt.exit_code() == 0);
@@ -59,7 +60,7 @@ TEST_CASE("Interrupt: the first signal is a request, and the old handler comes b
 }
 
 TEST_CASE("Interrupt: the second signal ends the program") {
-  for (const int second : {SIGINT, SIGTERM})
+  for (const int second : {SIGINT, SIGTERM, SIGHUP})
     CHECK(in_child([&] {
             const Interrupt interrupt(nullptr);
             std::raise(SIGINT);
@@ -71,9 +72,9 @@ TEST_CASE("Interrupt: the second signal ends the program") {
 
 TEST_CASE("Interrupt: an ignored signal stays ignored") {
   CHECK(in_child([] {
-          std::signal(SIGINT, SIG_IGN);
+          for (const int ignored : {SIGINT, SIGHUP}) std::signal(ignored, SIG_IGN);
           const Interrupt interrupt(nullptr);
-          std::raise(SIGINT);
+          for (const int ignored : {SIGINT, SIGHUP}) std::raise(ignored);
           if (interrupt.requested()) _exit(3);
           std::raise(SIGTERM);
           _exit(interrupt.signal() == SIGTERM ? 7 : 8);

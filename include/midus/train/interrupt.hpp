@@ -4,14 +4,17 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 namespace midus {
 
-/// While an object lives, the first SIGINT (Ctrl-C) or SIGTERM only sets `requested()`, and a second one, of
-/// either kind, ends the program at once as if nobody had caught it. A signal that was ignored before
+/// While an object lives, the first SIGINT (Ctrl-C), SIGTERM, or SIGHUP (the terminal is gone) only sets
+/// `requested()`, and a second one, of any kind, ends the program at once as if nobody had caught it. A
+/// signal that was ignored before
 /// (`nohup`, a job in the background) stays ignored. The old handlers come back when the object goes; objects
 /// may be nested, and all of them see the same request.
 ///
@@ -30,7 +33,7 @@ class Interrupt {
     action.sa_flags = SA_RESTART;  // a write in progress goes on
     sigemptyset(&action.sa_mask);
     for (const int signal : signals) sigaddset(&action.sa_mask, signal);
-    for (int i = 0; i < 2; ++i) {
+    for (std::size_t i = 0; i < signals.size(); ++i) {
       sigaction(signals[i], nullptr, &old_[i]);
       if (old_[i].sa_handler != SIG_IGN) sigaction(signals[i], &action, nullptr);
     }
@@ -38,19 +41,19 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
   ~Interrupt() {
-    for (int i = 0; i < 2; ++i) sigaction(signals[i], &old_[i], nullptr);
+    for (std::size_t i = 0; i < signals.size(); ++i) sigaction(signals[i], &old_[i], nullptr);
     --live_;
   }
 
   /// Whether a signal has come.
   bool requested() const { return signal_.load(std::memory_order_relaxed) != 0; }
-  /// Which one: SIGINT, SIGTERM, or 0.
+  /// Which one: SIGINT, SIGTERM, SIGHUP, or 0.
   int signal() const { return signal_.load(std::memory_order_relaxed); }
   /// What a shell expects of a program that a signal has ended.
   int exit_code() const { return requested() ? 128 + signal() : 0; }
 
  private:
-  static constexpr int signals[2] = {SIGINT, SIGTERM};
+  static constexpr std::array signals{SIGINT, SIGTERM, SIGHUP};
 
   static void handle(int signal) {  // only what is allowed inside a handler
     int none = 0;
@@ -75,7 +78,7 @@ class Interrupt {
   static_assert(std::atomic<int>::is_always_lock_free && std::atomic<const char*>::is_always_lock_free,
                 "Interrupt: a signal handler may touch lock-free atomics only");
 
-  struct sigaction old_[2]{};
+  struct sigaction old_[signals.size()]{};
 };
 
 }  // namespace midus
