@@ -52,6 +52,11 @@ TEST_CASE("arena: dry allocations are counted, beyond any real memory") {
   CHECK(arena.peak() == std::size_t{1} << 35);
   CHECK(arena.used() == 0);
   *static_cast<int*>(arena.allocate(4)) = 1;
+  Arena small(std::size_t{1} << 28);
+  small.set_dry(true);
+  CHECK(small.allocate(std::size_t{1} << 42) !=
+        nullptr);  // nor is it bounded by the addresses that were reserved
+  CHECK_THROWS_AS(small.allocate(~std::size_t{0}), Error);
 }
 
 TEST_CASE("arena: a limit is an error that says how much is left, and nothing is lost") {

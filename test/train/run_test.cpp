@@ -176,3 +176,19 @@ TEST_CASE("the machine's peak is at least what a step reached") {
   CHECK(raised_peak(100, 1.25, 90) == 125);
   CHECK(raised_peak(100, 1.25, 150) == 150);
 }
+
+TEST_CASE("what a run needs is said, and what does not fit") {
+  TemporaryDirectory directory;
+  Cpu<float> device(1);
+  Model model(device);
+  randomise(model);
+  model.train(everything);
+  const Settings settings;
+  Trainer trainer(model, settings.adamw, data_in(directory.path()), settings.train);
+  CHECK_FALSE(Catch::Contains("more than").match(describe_run(trainer)));
+  CHECK_THAT(describe_run(trainer, 1 << 10), Catch::Contains("\n             more than the 0.0 MiB of this"));
+  TrainOptions huge = settings.train;
+  huge.batch = Index{1} << 50;
+  CHECK_THROWS_WITH(Trainer(model, settings.adamw, data_in(directory.path()), huge),
+                    Catch::Contains("a step of 2 times 1125899906842624 windows of 8 tokens needs"));
+}

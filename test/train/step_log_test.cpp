@@ -99,3 +99,11 @@ TEST_CASE("StepProgress: says where the run stands") {
   CHECK_THAT(text, Catch::Contains("step 2/3  loss 2.0000  rate nan  ? tokens/s  0 s left\n"));
   CHECK(std::count(text.begin(), text.end(), '\n') == 5);
 }
+
+TEST_CASE("beyond_memory: what does not fit is said, with what to do") {
+  CHECK(machine_memory() > 1 << 20);
+  CHECK(beyond_memory(2e6, 2e6).empty());
+  CHECK(beyond_memory(1e30, 0).empty());  // nobody knows
+  CHECK_THAT(beyond_memory(2e6 + 1, double{2 << 20} / 2),
+             Catch::StartsWith("more than the 1.0 MiB of this machine: take a smaller batch"));
+}

@@ -28,7 +28,7 @@ class Arena {
       reserved_ = bytes / alignment * alignment;
       return;
     }
-    fail("Arena: the system refuses even 256 MiB of address space; raise the limit (ulimit -v)");
+    fail("the system refuses even 256 MiB of address space; raise the limit (ulimit -v)");
   }
   Arena(Arena&& other) noexcept
       : base_(std::exchange(other.base_, nullptr)),
@@ -45,8 +45,9 @@ class Arena {
   /// `bytes` of uninitialised memory, aligned to a cache line. It is given back when the scope that encloses
   /// the call ends.
   void* allocate(std::size_t bytes) {
-    if (bytes > reserved_ - used_)  // both are multiples of the alignment, so rounding up still fits
-      fail("Arena: ", bytes, " bytes wanted, ", reserved_ - used_, " of ", reserved_, " left");
+    const std::size_t most = dry_ ? std::size_t{1} << 62 : reserved_;
+    if (bytes > most - used_)  // both are multiples of the alignment, so rounding up still fits
+      fail("out of memory: ", bytes, " bytes wanted, ", most - used_, " of ", most, " left");
     bytes = (bytes + alignment - 1) / alignment * alignment;
     std::byte* const at = base_ + used_;
     used_ += bytes;

@@ -33,6 +33,25 @@ struct RunOptions {
   std::string resume_command{};  ///< what to say when interrupted
 };
 
+/// What a training run takes in memory, in bytes.
+struct RunMemory {
+  double weights = 0, gradients_and_moments = 0, activations = 0;
+  double all() const { return weights + gradients_and_moments + activations; }
+};
+
+/// Measures what a run of this trainer will take; nothing is computed.
+template <class Model>
+RunMemory run_memory(Trainer<Model>& trainer) {
+  using S = typename Model::Scalar;
+  Index stored = 0, trained = 0;
+  trainer.model().visit([&](const Path&, const auto& parameter) {
+    stored += parameter.shape.size() * static_cast<Index>(parameter.value.is_bfloat16() ? 2 : sizeof(S));
+    trained += parameter.frozen() ? 0 : parameter.shape.size();
+  });
+  return {static_cast<double>(stored), 3.0 * sizeof(S) * static_cast<double>(trained),
+          static_cast<double>(trainer.activation_bytes())};
+}
+
 /// The machine's peak after a step that reached `share` > 1 of it: the processor was busy with something else
 /// when `peak` was measured. At least what the step reached, or what is measured now.
 inline double raised_peak(double peak, double share, double measured) {
@@ -49,10 +68,13 @@ class Run {
                                       {"checkpoint_every", options_.checkpoint_every},
                                       {"keep_last", options_.keep_last},
                                       {"keep_every", options_.keep_every}})
-      if (value < 0) fail("Run: ", name, " must be at least 0, found ", value);
+      if (value < 0) fail(name, " must be at least 0, found ", value);
   }
 
   int operator()(const std::optional<std::filesystem::path>& checkpoint = std::nullopt) {
+    const double memory = run_memory(trainer_).all();
+    if (const std::string beyond = beyond_memory(memory); !beyond.empty())
+      fail("the run needs ", memory_text(memory), ", ", beyond);
     std::filesystem::create_directories(options_.directory);
     const RunLock lock(options_.directory);
     if (!checkpoint && holds_run(options_.directory)) {
@@ -80,9 +102,12 @@ class Run {
     }
     log.truncate_to(lengths.steps);
     evaluations.truncate_to(lengths.evaluations);
-    if (trainer_.done())
-      std::fprintf(stderr, "nothing to do: all %lld steps are done already\n",
+    const std::filesystem::path final = options_.directory / "final";
+    if (trainer_.done()) {
+      std::fprintf(stderr, "all %lld steps are done already\n",
                    static_cast<long long>(trainer_.options().steps));
+      if (std::filesystem::exists(final) && !options_.dtype) return 0;
+    }
 
     trainer_.set_peak(measure_peak(trainer_.model().device()));
     StepProgress progress(trainer_.options().steps);
@@ -106,7 +131,6 @@ class Run {
       return interrupt.exit_code();
     }
     export_csv(log.path(), options_.directory / "log.csv");
-    const std::filesystem::path final = options_.directory / "final";
     save(trainer_.model(), final, {.like = options_.like, .dtype = options_.dtype, .force = true});
     std::fprintf(stderr, "wrote %s\n", final.c_str());
     return 0;
@@ -237,35 +261,22 @@ std::string describe_trained(const Model& model) {
 
 /// Says, before anything starts, what a run will take: memory, steps, time.
 template <class Model>
-std::string describe_run(Trainer<Model>& trainer) {
-  using S = typename Model::Scalar;
-  auto& model = trainer.model();
-  Index stored = 0, trained = 0;
-  model.visit([&](const Path&, const auto& parameter) {
-    stored += parameter.shape.size() * static_cast<Index>(parameter.value.is_bfloat16() ? 2 : sizeof(S));
-    trained += parameter.frozen() ? 0 : parameter.shape.size();
-  });
+std::string describe_run(Trainer<Model>& trainer, double available = machine_memory()) {
+  const RunMemory memory = run_memory(trainer);
   const TrainOptions& options = trainer.options();
-  const double activations = static_cast<double>(trainer.activation_bytes());
-  const double per_trained = 3.0 * sizeof(S);
   const double tokens = static_cast<double>(options.batch * options.length * options.accumulate);
-  const double peak = measure_peak(model.device());
+  const double peak = measure_peak(trainer.model().device());
   const double seconds =
       tokens * static_cast<double>(options.steps) * trainer.flops_per_token() / (0.45 * peak);
-  const double mega = 1024.0 * 1024.0;
-  const auto number = [](double value) {
-    char buffer[32];
-    std::snprintf(buffer, sizeof buffer, "%.1f", value);
-    return std::string(buffer);
-  };
-  return text(
-      describe_trained(model), "memory       ",
-      number((static_cast<double>(stored) + per_trained * static_cast<double>(trained) + activations) / mega),
-      " MiB: weights ", number(static_cast<double>(stored) / mega), ", gradients and moments ",
-      number(per_trained * static_cast<double>(trained) / mega), ", activations ", number(activations / mega),
-      "\n", "steps        ", options.steps, " of ", static_cast<Index>(tokens), " tokens\n",
-      "time         about ", duration_text(seconds), " at 45 % of the machine's ", number(peak / 1e9),
-      " GFLOP/s\n");
+  char gigaflops[32];
+  std::snprintf(gigaflops, sizeof gigaflops, "%.1f", peak / 1e9);
+  const std::string beyond = beyond_memory(memory.all(), available);
+  return text(describe_trained(trainer.model()), "memory       ", memory_text(memory.all()), ": weights ",
+              memory_text(memory.weights), ", gradients and moments ",
+              memory_text(memory.gradients_and_moments), ", activations ", memory_text(memory.activations),
+              "\n", beyond.empty() ? "" : "             " + beyond + "\n", "steps        ", options.steps,
+              " of ", static_cast<Index>(tokens), " tokens\n", "time         about ", duration_text(seconds),
+              " at 45 % of the machine's ", gigaflops, " GFLOP/s\n");
 }
 
 }  // namespace midus

@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -37,6 +38,27 @@ inline Index peak_memory_bytes() {
     }
   }
   return kilobytes * 1024;
+}
+
+/// The memory of this machine, in bytes; 0 where the system does not say.
+inline double machine_memory() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<double>(pages) * static_cast<double>(page) : 0;
+}
+
+/// 3 << 20 -> "3.0 MiB".
+inline std::string memory_text(double bytes) {
+  char out[48];
+  std::snprintf(out, sizeof out, "%.1f MiB", bytes / (1024.0 * 1024.0));
+  return out;
+}
+
+/// What to say of training that needs more memory than there is; empty where it fits, or nobody knows.
+inline std::string beyond_memory(double needed, double available = machine_memory()) {
+  if (available <= 0 || needed <= available) return "";
+  return "more than the " + memory_text(available) +
+         " of this machine: take a smaller batch, shorter windows or gradient checkpointing, or keep frozen "
+         "weights as bfloat16";
 }
 
 /// The log of steps.

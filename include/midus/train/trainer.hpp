@@ -68,13 +68,13 @@ class Trainer {
   Trainer(Model& model, const AdamW& settings, Batches batches, const TrainOptions& options)
       : model_(model), options_(options), optimizer_(model, settings), batches_(std::move(batches)) {
     if (options.batch < 1 || options.accumulate < 1)
-      fail("Trainer: batch and accumulate must be at least 1, but are ", options.batch, " and ",
-           options.accumulate);
+      fail("batch and accumulate must be at least 1, but are ", options.batch, " and ", options.accumulate);
     options.schedule.check(options.steps);
     detail::refuse_dead_memory(model);
     if (batches_.vocabulary() > Model::Shape::vocab_size)
-      fail("Trainer: the data has a vocabulary of ", batches_.vocabulary(), " tokens, the model one of ",
+      fail("the data has a vocabulary of ", batches_.vocabulary(), " tokens, the model one of ",
            Model::Shape::vocab_size);
+    refuse_beyond_memory(options);
     const auto size = static_cast<std::size_t>(options.accumulate * options.batch * options.length);
     ids_.resize(size);
     targets_.resize(size);
@@ -163,6 +163,16 @@ class Trainer {
   }
 
  private:
+  /// A step that cannot fit by far is refused before anything is allocated, or measured, for it.
+  static void refuse_beyond_memory(const TrainOptions& options) {
+    const double windows = static_cast<double>(options.batch) * static_cast<double>(options.length);
+    const double ids = windows * static_cast<double>(options.accumulate) * 2 * sizeof(std::int32_t);
+    const double stream = windows * static_cast<double>(Model::Shape::width) * 2 * sizeof(typename D::Scalar);
+    if (const std::string beyond = beyond_memory(ids + stream); !beyond.empty())
+      fail("a step of ", options.accumulate, " times ", options.batch, " windows of ", options.length,
+           " tokens needs ", memory_text(ids + stream), " at least, ", beyond);
+  }
+
   View<std::int32_t, 2> writable(std::vector<std::int32_t>& from, Index i) {
     return {from.data() + i * options_.batch * options_.length, Shape{options_.batch, options_.length}};
   }
