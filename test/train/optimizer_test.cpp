@@ -157,6 +157,8 @@ TEST_CASE("clipping sees what is trained, groups with a clip of their own apart"
   model.train({weight});
   const double nan = std::numeric_limits<double>::quiet_NaN();
   CHECK_THROWS_WITH(Optimizer(model, {.clip = nan}), Catch::Contains("clip must be in"));
+  CHECK_THROWS_WITH(Optimizer(model, {.beta1 = 1}),
+                    Catch::Equals("the optimizer's beta1 must be in 0 ... 0.9999999, but is 1"));
   CHECK_THROWS_WITH(Optimizer(model, {.groups = {{"*", {.clip = nan}}}}),
                     Catch::Contains("clip of a group must be in"));
   CHECK_THROWS_WITH(Optimizer(model, {.groups = {{"*.values", {}}}}),

@@ -35,6 +35,7 @@ TEST_CASE("Progress: a terminal's line is rewritten, a file gets lines") {
       CHECK(line.due());
       line.show("one");
       CHECK_FALSE(line.due());
+      CHECK(line.due(true));  // the end is shown where something was
       line.show("two");
     }
     std::fclose(out);

@@ -21,3 +21,18 @@ TEST_CASE("RunLock: one at a time, and none is left behind") {
   CHECK_THAT(message_of([&] { RunLock none(directory / "none"); }),
              Catch::Contains("cannot open the directory"));
 }
+
+TEST_CASE("refuse_run: says which of a run's models to name") {
+  const TemporaryDirectory directory;
+  const auto says = [&] { return message_of([&] { refuse_run(directory.path()); }); };
+  CHECK(says() == "nothing was thrown");
+  std::filesystem::create_directories(directory / "step-00000007");
+  midus::test::put_file(directory / "step-00000007/trainer.json", "{}");
+  const std::string step = (directory / "step-00000007").string(), final = (directory / "final").string();
+  CHECK_THAT(says(), Catch::EndsWith("name a model in it: " + step));
+  std::filesystem::create_directories(directory / "final");
+  midus::test::put_file(directory / "final/config.json", "{}");
+  CHECK_THAT(says(), Catch::EndsWith("name a model in it: " + final + ", or a checkpoint such as " + step));
+  midus::test::put_file(directory / "config.json", "{}");
+  CHECK(says() == "nothing was thrown");
+}

@@ -191,6 +191,9 @@ TEST_CASE("TokenFile: belongs to a vocabulary and a tokenizer") {
   CHECK_THAT(message_of([&] { bytes.expect(256, tokenizer); }),
              Catch::Contains("made with no tokenizer") && Catch::Contains("SHA-256 ab00"));
   TokenFile(write_tokens(directory / "b", {1}, {.tokenizer = tokenizer})).expect(256, tokenizer);
+  const TokenFile words(write_tokens(directory / "c", {1}, {.vocabulary = 700, .tokenizer = tokenizer}));
+  CHECK_THAT(message_of([&] { words.expect(700); }),
+             Catch::Contains("the model has no tokenizer.json; put its tokenizer.json beside"));
 }
 
 TEST_CASE("TokenFile: the hash is that of the file") {

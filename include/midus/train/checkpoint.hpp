@@ -177,12 +177,16 @@ Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path&
   try {
     if (json.at("version") != 1) fail(where, ": expected version 1, found ", json.at("version").dump());
     const Json now = detail::options_json(trainer.options(), trainer.optimizer().settings());
+    std::string before, after;  // the options that differ
     for (auto item = now.begin(); item != now.end(); ++item) {
-      const Json& before = json.at("options").at(item.key());
-      if (before != *item)
-        fail(where, ": the run has ", item.key(), " ", before.dump(), ", this continuation has ",
-             item->dump(), "; give the same options, or start a new run from this checkpoint");
+      const Json& of_run = json.at("options").at(item.key());
+      if (of_run == *item) continue;
+      before += (before.empty() ? "" : ", ") + item.key() + " " + of_run.dump();
+      after += (after.empty() ? "" : ", ") + item.key() + " " + item->dump();
     }
+    if (!before.empty())
+      fail(where, ": the run has ", before, "; this continuation has ", after,
+           "; give the same options, or start a new run from this checkpoint");
     std::vector<std::string> trained;
     trainer.optimizer().visit(
         [&](const std::string& name, const auto&, const auto&) { trained.push_back(name); });

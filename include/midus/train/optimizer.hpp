@@ -31,16 +31,19 @@ struct AdamW {
   double clip = 1;  ///< the largest global norm of what is trained and has no clip of its own
   std::vector<std::pair<std::string, ParameterGroup>> groups{};
 
+  static constexpr double largest_beta = 0.9999999;  ///< below 1, in float too
+
   /// Throws `Error` where a number cannot be.
   void check() const {
     const auto within = [](const char* name, double value, double low, double high) {
       if (!(value >= low && value <= high))  // refuses NaN
-        fail("AdamW: ", name, " must be in ", low, " ... ", high, ", but is ", value);
+        fail("the optimizer's ", name, " must be in ", low, " ... ",
+             high == largest_beta ? "0.9999999" : text(high), ", but is ", value);
     };
     constexpr double most = std::numeric_limits<double>::max();
     within("learning_rate", learning_rate, 0, most);
-    within("beta1", beta1, 0, 0.9999999);
-    within("beta2", beta2, 0, 0.9999999);
+    within("beta1", beta1, 0, largest_beta);
+    within("beta2", beta2, 0, largest_beta);
     within("epsilon", epsilon, 1e-300, most);
     within("weight_decay", weight_decay, 0, most);
     within("clip", clip, 0, std::numeric_limits<double>::infinity());

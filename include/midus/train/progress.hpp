@@ -61,8 +61,9 @@ class ProgressLine {
   ProgressLine& operator=(const ProgressLine&) = delete;
   ~ProgressLine() { end_line(); }
 
-  /// Whether it is time for another line: ask before the text is put together.
-  bool due() const { return elapsed() - shown_at_ >= interval_; }
+  /// Whether it is time for another line: ask before the text is put together. The last one is due where
+  /// others came before it, so that what is left to see is the end.
+  bool due(bool last = false) const { return elapsed() - shown_at_ >= interval_ || (last && shown_at_ >= 0); }
 
   /// Shows a text without a line feed.
   void show(std::string_view text) {

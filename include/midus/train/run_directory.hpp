@@ -57,6 +57,18 @@ inline bool holds_run(const std::filesystem::path& directory) {
          });
 }
 
+/// Throws `Error` where a directory is a run and no model: it says which of the run's models to name.
+inline void refuse_run(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path / "config.json", error)) return;
+  const auto newest = newest_checkpoint(path);
+  const bool final = std::filesystem::exists(path / "final" / "config.json", error);
+  if (!newest && !final) return;
+  fail(path.string(),
+       " holds a training run; name a model in it: ", final ? (path / "final").string() : newest->string(),
+       final && newest ? ", or a checkpoint such as " + newest->string() : "");
+}
+
 /// Whether `path` is `directory` or lies somewhere in it, links followed; not where `path` is empty.
 inline bool lies_in(const std::filesystem::path& path, const std::filesystem::path& directory) {
   if (path.empty()) return false;

@@ -134,7 +134,10 @@ class TokenFile {
            vocabulary, "; prepare it with the model's tokenizer");
     if (header().tokenizer != tokenizer)
       fail("token file ", path().string(), ": it was made with ", tokenizer_text(header().tokenizer),
-           ", the model has ", tokenizer_text(tokenizer), "; prepare it with the model's tokenizer");
+           ", the model has ", tokenizer_text(tokenizer),
+           tokenizer == Sha256Digest{} && vocabulary != 256
+               ? "; put its tokenizer.json beside its config.json"
+               : "; prepare it with the model's tokenizer");
   }
 
   /// Tokens begin, begin + 1, ..., as many as `ids` holds.
@@ -196,9 +199,9 @@ class TokenFile {
       id = static_cast<std::int32_t>(word);
     }
   }
-  static std::string tokenizer_text(const Sha256Digest& digest) {
-    return digest == Sha256Digest{} ? "no tokenizer (its tokens are bytes)"
-                                    : "the tokenizer with SHA-256 " + to_hex(digest);
+  std::string tokenizer_text(const Sha256Digest& digest) const {
+    if (digest != Sha256Digest{}) return "the tokenizer with SHA-256 " + to_hex(digest);
+    return vocabulary() == 256 ? "no tokenizer (its tokens are bytes)" : "no tokenizer.json";
   }
 
   std::shared_ptr<Contents> contents_;
