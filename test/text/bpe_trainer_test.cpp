@@ -35,6 +35,12 @@ TEST_CASE("bpe_trainer: stops where nothing is frequent enough, special tokens c
   CHECK(tokenizer.id_of("<pad>") == 1);
   CHECK(encode(tokenizer, "a<pad>b").at(1) == 1);
   CHECK_THROWS_WITH(BpeTrainer({.vocab_size = 256}), Contains("must have from 257"));
+  CHECK_THROWS_WITH(BpeTrainer({.special_tokens = {"a b", ""}}), Contains("a special token is empty"));
+  CHECK_THROWS_WITH(BpeTrainer({.special_tokens = {"<a>", "<b>", "<a>"}}),
+                    Contains("\"<a>\" is given twice"));
+  for (const char* const spelling : {"A", "Ġ", "§"})
+    CHECK_THROWS_WITH(BpeTrainer({.special_tokens = {spelling}}), Contains("how a byte is spelled"));
+  CHECK_NOTHROW(BpeTrainer({.special_tokens = {"AB", "Ω", "鯨"}}));
 }
 
 TEST_CASE("bpe_trainer: runs of one character, and tokens that two merges give") {

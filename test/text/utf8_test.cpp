@@ -33,6 +33,10 @@ TEST_CASE("utf8: what is none is replaced as Python and Rust do it") {
   CHECK(replace_invalid_utf8("\xe2\x82\xe2\x82\xac") == r + "\xe2\x82\xac");
   CHECK(replace_invalid_utf8("\xf0\x80\x80\x80") == r + r + r + r);
   CHECK(replace_invalid_utf8("") == "");
+  CHECK(invalid_utf8("a\nbc\n").count == 0);
+  const InvalidUtf8 invalid = invalid_utf8("a\n\n\xe2\x82\n\xff\xff");
+  CHECK(invalid.count == 3);
+  CHECK(invalid.line == 3);
   CHECK(is_utf8("abc\xe2\x82\xac"));
   CHECK_FALSE(is_utf8("abc\xe2\x82"));
 }

@@ -39,11 +39,12 @@ struct JsonSource {
   std::string_view text;
   std::string file;  ///< named in errors
   std::size_t at = 0;
+  std::size_t first_line = 1;  ///< the number of the text's first line in the file
 
   /// Throws: "FILE, line 3, column 7: ..." for the byte before `position`.
   template <class... Parts>
   [[noreturn]] void fail_at(std::size_t position, const Parts&... parts) const {
-    std::size_t line = 1, column = 0;
+    std::size_t line = first_line, column = 0;
     for (const char c : text.substr(0, position)) {
       ++column;
       if (c == '\n') ++line, column = 0;
@@ -182,8 +183,9 @@ class JsonBuilder {
   std::string key_;
 };
 
-/// Parses `text`; `file` is what errors call it.
-inline Json parse_json(std::string_view text, const std::string& file, const JsonLimits& limits = {}) {
+/// Parses `text`; `file` is what errors call it, and `first_line` the number of its first line there.
+inline Json parse_json(std::string_view text, const std::string& file, const JsonLimits& limits = {},
+                       std::size_t first_line = 1) {
   if (text.size() > limits.bytes)
     fail(file, ": expected at most ", limits.bytes, " bytes of JSON, found ", text.size());
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
@@ -208,7 +210,7 @@ inline Json parse_json(std::string_view text, const std::string& file, const Jso
       break;
     }
   }
-  JsonSource source{readable, file};
+  JsonSource source{.text = readable, .file = file, .first_line = first_line};
   JsonBuilder builder(source, limits, std::move(non_finite));
   scan_json(source, builder);
   return builder.take();

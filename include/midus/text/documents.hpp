@@ -147,31 +147,40 @@ class DocumentEncoder {
   std::size_t bytes_ = 0;
 };
 
+/// Calls f(object) for every line of a JSONL file that is not blank, as long as it returns true. `line` is
+/// the number of the first one, for errors, which name file, line and member.
+template <class F>
+void for_jsonl_objects(std::string_view lines, const std::string& file, std::size_t line, F&& f) {
+  for (bool more = true; more && !lines.empty(); ++line) {
+    const std::size_t end = std::min(lines.find('\n'), lines.size());
+    const std::string_view text = lines.substr(0, end);
+    lines.remove_prefix(std::min(end + 1, lines.size()));
+    if (text.find_first_not_of(" \t\r") == text.npos) continue;
+    const Json json = parse_json(text, file, {}, line);
+    const std::string name = file + ", line " + std::to_string(line);
+    if (!json.is_object()) fail(name, ": a line must be an object {...}, found ", found_text(json));
+    more = f(JsonObject(json, name));
+  }
+}
+
 /// The members of a line of a JSONL file that make a document: `text` alone, or `prompt` and `response`, of
 /// which the loss counts the second.
 struct JsonlFields {
   std::string text, prompt, response;
 };
 
-/// Calls document(texts, counts) for every line that is not blank. `line` is the number of the first one, for
-/// errors, which name file, line and member.
+/// Calls document(texts, counts) for every line, as `for_jsonl_objects`.
 template <class F>
 void for_jsonl_documents(std::string_view lines, const std::string& file, std::size_t line,
                          const JsonlFields& fields, F&& document) {
-  for (; !lines.empty(); ++line) {
-    const std::size_t end = std::min(lines.find('\n'), lines.size());
-    const std::string_view text = lines.substr(0, end);
-    lines.remove_prefix(std::min(end + 1, lines.size()));
-    if (text.find_first_not_of(" \t\r") == text.npos) continue;
-    const std::string name = file + ", line " + std::to_string(line);
-    const Json json = parse_json(text, name);
-    const JsonObject object(json, name);
+  for_jsonl_objects(lines, file, line, [&](const JsonObject& object) {
     if (fields.prompt.empty())
       document(std::vector<std::string>{object.string(fields.text)}, std::vector<bool>{true});
     else
       document(std::vector<std::string>{object.string(fields.prompt), object.string(fields.response)},
                std::vector<bool>{false, true});
-  }
+    return true;
+  });
 }
 
 }  // namespace midus

@@ -37,6 +37,13 @@ struct Tokenizer {
   /// Ids are below it.
   Index vocab_size() const { return static_cast<Index>(tokens.size()); }
 
+  /// Throws `Error` unless every id lies below a model's vocabulary.
+  void expect_to_fit(Index vocabulary) const {
+    if (vocab_size() > vocabulary)
+      fail(file, " has ids up to ", vocab_size() - 1, ", the model a vocabulary of ", vocabulary,
+           ": they do not belong together");
+  }
+
   /// The id of a token as tokenizer.json spells it, such as "<|end_of_text|>".
   std::optional<std::int32_t> id_of(std::string_view token) const {
     const auto added = std::find_if(added_tokens.begin(), added_tokens.end(),

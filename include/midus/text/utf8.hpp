@@ -70,6 +70,22 @@ inline bool is_utf8(std::string_view text) {
   return true;
 }
 
+/// What of a text is no UTF-8: how often `replace_invalid_utf8` has to put U+FFFD, and in which line it does
+/// so first (0: nowhere).
+struct InvalidUtf8 {
+  std::size_t count = 0, line = 0;
+};
+inline InvalidUtf8 invalid_utf8(std::string_view text) {
+  InvalidUtf8 invalid;
+  for (std::size_t line = 1; !text.empty();) {
+    const Utf8Character character = first_character(text);
+    if (!character.valid && invalid.count++ == 0) invalid.line = line;
+    line += character.value == '\n' ? 1 : 0;
+    text.remove_prefix(character.bytes);
+  }
+  return invalid;
+}
+
 /// The text with U+FFFD in place of what is no UTF-8: the rule for all text from outside, which is that of
 /// Python's bytes.decode("utf-8", "replace").
 inline std::string replace_invalid_utf8(std::string_view text) {
