@@ -14,7 +14,7 @@ class ByteProgress {
   explicit ByteProgress(std::string what = "") : what_(std::move(what)) {}
 
   void operator()(std::uint64_t done, std::uint64_t all) {
-    if (!line_.due() || line_.elapsed() < 1) return;  // small inputs need no progress
+    if (!line_.due(done == all) || line_.elapsed() < 1) return;  // small inputs need no progress
     const double rate = static_cast<double>(done) / line_.elapsed();
     line_.show(midus::text(what_, what_.empty() ? "" : "  ", 100 * done / all, " %  ",
                            midus::count_text(rate), "B/s  ",

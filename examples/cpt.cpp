@@ -11,20 +11,24 @@ int main(int argc, char** argv) {
   std::string directory;
   std::vector<std::string> train{"inserted"};
   TrainingArguments arguments;
-  app.add_option("CHECKPOINT_DIR", directory, "The model to start from")->required();
+  app.add_option("CHECKPOINT_DIR", directory, "The model's directory")->required();
   app.add_option("--train", train,
                  "What trains: inserted (the last expansion's blocks), inserted:all (every expansion's), "
                  "everything, or patterns of names (* and ?)")
       ->capture_default_str();
   arguments.add_to(app);
+  add_dtype(app, "--store-frozen", arguments.store_frozen,
+            "Keep frozen weights as this type; bfloat16 rounds them",
+            {midus::Dtype::f32, midus::Dtype::bf16});
   return run_program(app, argc, argv, [&] {
+    midus::refuse_run(directory);
     midus::Cpu<float> device(arguments.threads);
     const auto checkpoint = arguments.checkpoint();
     arguments.run.like = directory;
     const auto say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
     auto model = load_model<midus_model::Model>(
         checkpoint.value_or(directory), device,
-        {.say = say, .store_bfloat16 = arguments.store_frozen == "bf16", .train = train});
+        {.say = say, .store_bfloat16 = arguments.store_frozen == midus::Dtype::bf16, .train = train});
     return arguments(model, checkpoint, argc, argv);
   });
 }

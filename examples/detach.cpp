@@ -8,6 +8,7 @@
 #include <string>
 
 #include "command_line.hpp"
+#include "midus/train/run_directory.hpp"
 #include "midus/upscale/expand_files.hpp"
 
 namespace mi = midus;
@@ -19,11 +20,12 @@ int main(int argc, char* argv[]) {
       "Writes MODEL without its Memory blocks to OUT. All other tensors are copied bit for bit: the "
       "base model, where it was not trained since; layers that llama_pro inserted stay.",
       "detach");
-  app.add_option("MODEL", model, "the directory of a model with Memory blocks")->required();
-  app.add_option("OUT", out, "the directory to write; it appears when it is complete")->required();
-  app.add_flag("--force", force, "replace the model at OUT (refused where other files lie there too)");
+  app.add_option("MODEL", model, "The directory of a model with Memory blocks")->required();
+  app.add_option("OUT", out, "The directory to write; it appears when it is complete")->required();
+  app.add_flag("--force", force, "Replace the model at OUT (refused where other files lie there too)");
   return run_program(app, argc, argv, [&] {
     mi::check_target(model, out, force);
+    mi::refuse_run(model);
     const mi::ModelOnDisk deeper(model);
     for (const std::string& warning : deeper.warnings) std::cerr << "warning: " << warning << "\n";
     const std::size_t blocks = deeper.config.memory ? deeper.config.memory->positions.size() : 0;

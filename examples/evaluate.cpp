@@ -14,10 +14,11 @@
 
 namespace {
 
-using midus::fail, midus::Index;
+using midus::Index;
 
 struct Options {
-  std::string directory, json, store = "f32";
+  std::string directory, json;
+  midus::Dtype store = midus::Dtype::f32;
   std::vector<std::string> data;
   std::optional<Index> length;
   Index batch = 16;
@@ -29,24 +30,6 @@ struct Row {
   midus::LossSum loss;
   double bits() const { return loss.mean() / std::numbers::ln2; }
 };
-
-/// The files by name, checked against the model before anything is computed.
-std::vector<std::pair<std::string, midus::EvaluationBatches>> open_files(const Options& options,
-                                                                         Index length) {
-  constexpr Index vocabulary = midus_model::Model::vocab_size;
-  std::vector<std::pair<std::string, midus::EvaluationBatches>> files;
-  for (const std::string& given : options.data) {
-    const std::size_t equals = given.find('=');
-    if (equals == 0 || equals == given.npos || equals + 1 == given.size())
-      fail("--data: expected NAME=FILE, found \"", given, "\"");
-    const std::string name = given.substr(0, equals);
-    for (const auto& [known, batches] : files)
-      if (known == name) fail("--data: two files have the name \"", name, "\"");
-    midus::TokenFile file = open_tokens(given.substr(equals + 1), options.directory, vocabulary);
-    files.emplace_back(name, midus::EvaluationBatches(std::move(file), length));
-  }
-  return files;
-}
 
 void print_table(const std::vector<Row>& rows, bool bytes) {
   std::size_t width = 4;
@@ -68,7 +51,7 @@ void write_json(const Options& options, Index length, const std::vector<Row>& ro
   midus::Json json;
   json["model"] = options.directory;
   json["length"] = length;
-  json["store"] = options.store;
+  json["store"] = options.store == midus::Dtype::f32 ? "f32" : "bf16";
   json["results"] = midus::Json::array();
   for (const Row& row : rows) {
     midus::Json result;
@@ -85,30 +68,28 @@ void write_json(const Options& options, Index length, const std::vector<Row>& ro
 }
 
 int evaluate(const Options& options) {
-  if (options.batch < 1) fail("--batch must be at least 1, found ", options.batch);
-  const midus::LlamaConfig config = midus::read_llama_config(options.directory);
-  midus::check_shape<midus_model::Model>(config, options.directory);
-  const Index positions = config.max_position_embeddings;
-  const Index length = options.length.value_or(std::min<Index>(256, positions));
-  if (length < 1) fail("--length must be at least 1, found ", length);
-  if (length > positions)
-    fail("--length ", length, ": the model knows ", positions, " positions (max_position_embeddings)");
-  const auto files = open_files(options, length);
+  using Config = midus_model::Model;
+  const midus::LlamaConfig config = model_config<Config>(options.directory);
+  const Index length = window_length(options.length, 256, config.max_position_embeddings);
+  const auto files = open_evaluations("--data", options.data, options.directory, Config::vocab_size, length);
+  std::vector<std::filesystem::path> inputs{options.directory};
+  for (const auto& [name, batches] : files) inputs.push_back(batches.file().path());
+  check_outputs({{"--json", options.json}}, inputs);
 
   midus::Cpu<float> device(options.threads);
   auto model =
-      load_model<midus_model::Model>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
+      load_model<Config>(options.directory, device, {.store_bfloat16 = options.store == midus::Dtype::bf16});
   midus::ProgressLine line;
   std::vector<Row> rows;
   for (const auto& [name, batches] : files) {
     const midus::LossSum loss =
         midus::evaluate(model, batches, options.batch, [&, &name = name](Index done, Index all) {
-          if (line.due()) line.show(midus::text(name, "  ", 100 * done / all, " %"));
+          if (line.due(done == all)) line.show(midus::text(name, "  ", 100 * done / all, " %"));
         });
     rows.push_back({name, batches.file().path().string(), loss});
   }
   line.end_line();
-  const bool bytes = is_byte_model(options.directory, midus_model::Model::vocab_size);
+  const bool bytes = is_byte_model(options.directory, Config::vocab_size);
   print_table(rows, bytes);
   if (!options.json.empty()) write_json(options, length, rows, bytes);
   return 0;
@@ -119,11 +100,11 @@ int evaluate(const Options& options) {
 int main(int argc, char** argv) {
   CLI::App app("Perplexity of a model on token files.", "evaluate");
   Options options;
-  app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory")->required();
   app.add_option("--data", options.data, "Token files, each as NAME=FILE")->required();
-  app.add_option("--length", options.length,
-                 "Tokens that the model reads at once (default: 256, or the positions that it knows)");
-  app.add_option("--batch", options.batch, "Windows at once: memory, not results")->capture_default_str();
+  add_number(app, "--length", options.length,
+             "Tokens that the model reads at once (default: 256, or the positions that it knows)", 1);
+  add_number(app, "--batch", options.batch, "Windows at once: memory, not results", 1);
   app.add_option("--json", options.json, "Write the numbers to this file too");
   add_store(app, options.store);
   add_threads(app, options.threads);

@@ -3,6 +3,8 @@
 //
 //     head_ablation CHECKPOINT_DIR --data bible.test.bin --json head_ablation.json
 #include "midus/train/head_ablation.hpp"
+#include <optional>
+
 #include "common.hpp"
 #include "midus_model.hpp"
 
@@ -12,7 +14,8 @@ using midus::fail, midus::Index;
 
 struct Options {
   std::string directory, data, json;
-  Index length = 128, batch = 16;
+  std::optional<Index> length;
+  Index batch = 16;
   int threads = 0;
 };
 
@@ -30,11 +33,11 @@ void print_table(const midus::HeadAblation& ablation) {
   std::printf("\n");
 }
 
-void write_json(const Options& options, const midus::HeadAblation& ablation) {
+void write_json(const Options& options, Index length, const midus::HeadAblation& ablation) {
   midus::Json json;
   json["model"] = options.directory;
   json["file"] = options.data;
-  json["length"] = options.length;
+  json["length"] = length;
   json["tokens"] = ablation.all.count;
   json["loss"] = ablation.all.mean();
   for (std::size_t block = 0; block < ablation.without.size(); ++block) {
@@ -55,19 +58,21 @@ int head_ablation(const Options& options) {
     fail(options.directory,
          " has product-key memories (PKM): their heads read one bank, so that none can be taken away alone");
   } else {
-    if (options.batch < 1) fail("--batch must be at least 1, found ", options.batch);
+    const Index positions = model_config<Config>(options.directory).max_position_embeddings;
+    const Index length = window_length(options.length, 128, positions);
+    const midus::EvaluationBatches batches(open_tokens(options.data, options.directory, Config::vocab_size),
+                                           length);
+    check_outputs({{"--json", options.json}}, {options.directory, options.data});
     midus::Cpu<float> device(options.threads);
     auto model = load_model<Config>(options.directory, device);
-    const midus::EvaluationBatches batches(open_tokens(options.data, options.directory, Config::vocab_size),
-                                           options.length);
     midus::ProgressLine line;
     const midus::HeadAblation ablation =
         midus::head_ablation(model, batches, options.batch, [&](std::size_t done, std::size_t all) {
-          if (line.due()) line.show(midus::text("evaluation ", done, " of ", all));
+          if (line.due(done == all)) line.show(midus::text("evaluation ", done, " of ", all));
         });
     line.end_line();
     print_table(ablation);
-    if (!options.json.empty()) write_json(options, ablation);
+    if (!options.json.empty()) write_json(options, length, ablation);
     return 0;
   }
 }
@@ -78,12 +83,13 @@ int main(int argc, char** argv) {
   CLI::App app("What the memory of each head is worth: the loss without it, minus the loss with all.",
                "head_ablation");
   Options options;
-  app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory")->required();
   app.add_option("--data", options.data,
                  "The token file to evaluate on (see prepare), once for every head of every block")
       ->required();
-  app.add_option("--length", options.length, "Tokens of a window")->capture_default_str();
-  app.add_option("--batch", options.batch, "Windows at once: memory, not results")->capture_default_str();
+  add_number(app, "--length", options.length,
+             "Tokens of a window (default: 128, or the positions that the model knows)", 1);
+  add_number(app, "--batch", options.batch, "Windows at once: memory, not results", 1);
   app.add_option("--json", options.json, "Write the numbers to this file too");
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] { return head_ablation<midus_model::Model>(options); });

@@ -197,9 +197,7 @@ Json describe_training(const fs::path& file) {
 
 Json describe_model(const fs::path& path) {
   const fs::path directory = fs::is_directory(path) ? path : path.parent_path();
-  if (const auto steps = mi::training_checkpoints(path); !steps.empty() && !fs::exists(path / "config.json"))
-    mi::fail(path.string(), " holds a training run; name a model in it: ", (path / "final").string(),
-             ", or a checkpoint such as ", steps.back().second.string());
+  mi::refuse_run(path);
   const mi::LlamaConfig config = mi::read_llama_config(path);
   Json report = Json::object();
   report["path"] = path.string();
@@ -252,7 +250,7 @@ void print_model(const Json& report) {
     else if (item.key().starts_with("midus."))
       memory += ", " + item.key().substr(6) + " " + mi::found_text(*item);
   if (!memory.empty()) line("memory", memory);
-  line("positions", count_of(shape["max_position_embeddings"]));
+  line("max positions", count_of(shape["max_position_embeddings"]));
   std::string rotary = mi::text(rope["rope_type"].get<std::string>());
   for (auto item = rope.begin(); item != rope.end(); ++item)
     if (item.key() != "rope_type") rotary += mi::text(", ", item.key(), " ", item->get<double>());
@@ -272,8 +270,12 @@ void print_model(const Json& report) {
                   count_of(block["parameters"]), " parameters"));
   }
   for (auto item = report["train"].begin(); item != report["train"].end(); ++item)
-    line("cpt --train " + item.key(),
-         item->is_string() ? "refused: " + item->get<std::string>() : count_of(*item) + " parameters");
+    if (!item->is_string())
+      line("cpt --train " + item.key(), count_of(*item) + " parameters");
+    else if (item.key() == mi::inserted)  // what is said of it holds for inserted:all
+      line("cpt --train " + item.key(), report["expansions"].empty()
+                                            ? "refused: the model has not been expanded"
+                                            : "refused: its last expansion inserted no block of its own");
   for (const Json& file : report["files"])
     line("file", mi::text(file["file"].get<std::string>(), ", ", count_of(file["bytes"]), " bytes, ",
                           file["tensors"], " tensors"));
@@ -322,17 +324,17 @@ void print_tokens(const Json& report) {
 int main(int argc, char* argv[]) {
   fs::path path, json;
   CLI::App app(
-      "Says what PATH is: a model, a training checkpoint, a config.json, or a token file. Status 1 where it "
-      "is broken, "
-      "or its tokenizer does not fit.",
+      "Says what PATH is: a model, a training checkpoint, a config.json alone, or a token file. Status 1 "
+      "where it is broken, or its tokenizer does not fit; weights may be missing.",
       "inspect");
-  app.add_option("PATH", path, "a directory with a config.json, a config.json, or a token file (see prepare)")
+  app.add_option("PATH", path, "A directory with a config.json, a config.json, or a token file (see prepare)")
       ->required();
-  app.add_option("--json", json, "write the same to this file too");
+  app.add_option("--json", json, "Write the same to this file too");
   return run_program(app, argc, argv, [&] {
     std::error_code error;
     const bool model = fs::is_directory(path, error) || path.extension() == ".json";
     const Json report = model ? describe_model(path) : describe_tokens(path);
+    check_outputs({{"--json", json}}, {path});
     model ? print_model(report) : print_tokens(report);
     if (model)
       for (const Json& warning : report["warnings"])

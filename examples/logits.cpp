@@ -71,11 +71,15 @@ void write_gradients(const Model& model, const std::string& path) {
 
 template <class S>
 int logits(const Options& options) {
+  const Index positions = model_config<midus_model::Model>(options.directory).max_position_embeddings;
   const Tokens ids = read_tokens(options.ids);
+  check_positions(options.ids, ids.shape[1], positions);
   const Tokens targets = options.targets.empty() ? Tokens() : read_tokens(options.targets);
   const Index counted = options.targets.empty() ? 0 : midus::counted_targets(targets.view());
   if (!options.targets.empty() && counted == 0)
     fail(options.targets, ": no target counts, so there is no mean loss");
+  check_outputs({{"--out", options.out}, {"--gradients", options.gradients}},
+                {options.directory, options.ids, options.targets});
 
   midus::Cpu<S> device(options.threads);
   auto model = load_model<midus_model::Model>(options.directory, device);
@@ -111,7 +115,7 @@ int logits(const Options& options) {
 int main(int argc, char** argv) {
   CLI::App app("Writes a model's logits, loss and gradients as safetensors files.", "logits");
   Options options;
-  app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory")->required();
   app.add_option("--ids", options.ids, "Token ids: a JSON list of equally long lists")->required();
   app.add_option("--out", options.out, "The file to write: logits [B,T,V] and, with targets, loss [1]")
       ->required();

@@ -31,6 +31,7 @@
 #include "midus/train/interrupt.hpp"
 #include "midus/train/split.hpp"
 #include "midus/train/token_file.hpp"
+#include "text_files.hpp"
 
 namespace mi = midus;
 namespace fs = std::filesystem;
@@ -55,15 +56,14 @@ struct Options {
 /// The texts, mapped, as pieces that follow one another.
 class Text {
  public:
-  explicit Text(const Options& options) {
-    for (const fs::path& path : options.texts) {
-      files_.emplace_back(path);
-      if (files_.size() > 1) add(options.separator);
-      add({reinterpret_cast<const char*>(files_.back().bytes().data()), files_.back().size()});
+  explicit Text(const Options& options) : files_(open_texts(options.texts)) {
+    for (const mi::MappedFile& file : files_) {
+      if (&file != &files_.front()) add(options.separator);
+      add(text_of(file));
+      if (!options.bytes && !options.jsonl) warn_of_invalid_utf8(file);
     }
     if (options.shuffle_lines) shuffle_lines(*options.shuffle_lines);
     for (const std::string_view piece : pieces_) size_ += static_cast<mi::Index>(piece.size());
-    if (size_ == 0) mi::fail("there is no text in ", files_.size() == 1 ? "the file" : "the files");
   }
 
   mi::Index size() const { return size_; }
@@ -125,14 +125,16 @@ std::vector<Output> outputs(const Options& options, const Text& text) {
 }
 
 void check_free(const std::vector<Output>& outputs, const Options& options) {
+  std::vector<OutputFile> files;
   for (const Output& output : outputs) {
     std::error_code ignored;
-    if (!fs::exists(output.path, ignored)) continue;
-    for (const fs::path& text : options.texts)
-      if (fs::equivalent(output.path, text, ignored))
-        mi::fail(output.path.string(), " is one of the texts; choose another name with --out");
-    if (!options.force) mi::fail(output.path.string(), " exists already; --force replaces it");
+    if (!options.force && fs::exists(output.path, ignored))
+      mi::fail(output.path.string(), " exists already; --force replaces it");
+    files.push_back({"--out", output.path});
   }
+  std::vector<fs::path> inputs = options.texts;
+  inputs.push_back(options.tokenizer);
+  check_outputs(files, inputs);
 }
 
 /// Shows how far the work has come, and answers Ctrl-C.
@@ -262,6 +264,9 @@ int prepare(const Options& options) {
     tokens.write(text, file.range, writers.emplace_back(file.path, tokens.file_options()), progress);
   if (progress.stopped()) return progress.exit_code();
   progress.end();
+  for (std::size_t i = 0; i < files.size(); ++i)
+    if (writers[i].size() == 0)
+      mi::fail(files[i].path.string(), " would have no token: its documents are empty");
   // All are complete before the first one takes its place.
   for (std::size_t i = 0; i < files.size(); ++i) {
     writers[i].commit();
@@ -276,40 +281,43 @@ int prepare(const Options& options) {
 int main(int argc, char* argv[]) {
   Options options;
   CLI::App app("Makes token files, to train and evaluate on, from text.", "prepare");
-  app.add_flag("--bytes", options.bytes, "every byte of the text is a token (vocabulary 256)");
-  app.add_option("--tokenizer", options.tokenizer, "a tokenizer.json, or a model's directory with one")
+  app.add_flag("--bytes", options.bytes, "Every byte of the text is a token (vocabulary 256)");
+  app.add_option("--tokenizer", options.tokenizer, "A tokenizer.json, or a model's directory with one")
       ->type_name("PATH");
-  app.add_flag("--jsonl", options.jsonl, "each line of the texts is a JSON object with a document");
-  app.add_option("--text-field", options.fields.text, "the member of such an object that holds the text")
-      ->capture_default_str()
-      ->type_name("NAME");
+  auto* const jsonl =
+      app.add_flag("--jsonl", options.jsonl, "Each line of the texts is a JSON object with a document");
+  auto* const text_field =
+      app.add_option("--text-field", options.fields.text, "The member of such an object that holds the text")
+          ->capture_default_str()
+          ->type_name("NAME")
+          ->needs(jsonl);
   app.add_option(
          "--prompt-field", options.fields.prompt,
-         "with --response-field in place of --text-field: a document is the one text and then the other, "
+         "With --response-field in place of --text-field: a document is the one text and then the other, "
          "and the loss counts the tokens of the second only")
-      ->type_name("NAME");
-  app.add_option("--response-field", options.fields.response, "see --prompt-field")->type_name("NAME");
+      ->type_name("NAME")
+      ->excludes(text_field);
+  app.add_option("--response-field", options.fields.response, "See --prompt-field")->type_name("NAME");
   app.add_option("--end-token", options.end_token,
-                 "the token to put behind each document, such as '<|endoftext|>' (default: none)")
+                 "The token to put behind each document, such as '<|endoftext|>' (default: none)")
       ->type_name("TOKEN");
   add_threads(app, options.threads);
-  app.add_option("TEXT", options.texts, "text files; several are taken one after another")->required();
-  app.add_option("--out", options.out, "the token file to write; it appears when it is complete")
+  app.add_option("TEXT", options.texts, "Text files; several are taken one after another")->required();
+  app.add_option("--out", options.out, "The token file to write; it appears when it is complete")
       ->required()
       ->type_name("FILE");
   app.add_option("--split", options.split,
-                 "percentages such as 90,5,5: writes OUT.train.bin, OUT.validation.bin and OUT.test.bin (of "
+                 "Percentages such as 90,5,5: writes OUT.train.bin, OUT.validation.bin and OUT.test.bin (of "
                  "OUT.bin), cut between lines; two percentages: no test file")
       ->type_name("PERCENT");
-  auto* const shuffle = app.add_option("--shuffle-lines", options.shuffle_lines,
-                                       "put all lines in a random order; the same SEED gives the same order")
-                            ->type_name("SEED");
+  auto* const shuffle = add_number(app, "--shuffle-lines", options.shuffle_lines,
+                                   "Put all lines in a random order; the same number gives the same order");
   app.add_option(
          "--separator", options.separator,
-         "put these bytes between one text and the next, as they are: no escapes, so write $'\\n' for a "
+         "Put these bytes between one text and the next, as they are: no escapes, so write $'\\n' for a "
          "line feed (default: nothing)")
       ->type_name("BYTES")
       ->excludes(shuffle);
-  app.add_flag("--force", options.force, "replace files that exist already");
+  app.add_flag("--force", options.force, "Replace files that exist already");
   return run_program(app, argc, argv, [&] { return prepare(options); });
 }

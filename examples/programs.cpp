@@ -8,6 +8,7 @@
 
 #include "common.hpp"
 #include "midus/model/generate.hpp"
+#include "midus/text/documents.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus/train/head_ablation.hpp"
 #include "midus/train/slot_use.hpp"

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,6 +23,7 @@
 #include "command_line.hpp"
 #include "midus/core/random.hpp"
 #include "midus/device/threads.hpp"
+#include "midus/tokenizer.hpp"
 #include "midus/upscale/expand_files.hpp"
 #include "midus/upscale/plan_text.hpp"
 
@@ -32,7 +34,7 @@ namespace {
 
 struct Options {
   fs::path config, out, tokenizer;
-  std::string dtype;
+  std::optional<mi::Dtype> dtype;
   std::optional<double> std;
   std::uint64_t seed = 0, shard_bytes = mi::default_shard_bytes;
   int threads = 0;
@@ -62,28 +64,31 @@ void make_bytes(mi::ThreadPool& pool, const mi::TensorInfo& tensor, std::uint64_
   });
 }
 
+/// Where the tokenizer.json lies that --tokenizer names.
+fs::path tokenizer_file(const fs::path& given) {
+  return fs::is_directory(given) ? given / "tokenizer.json" : given;
+}
+
 /// Copies a tokenizer.json, or that of a directory with what `transformers` has to know of it.
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   const auto copy = [&](const fs::path& file, const char* name) {
     const mi::MappedFile mapped(file);
     mi::write_file(to / name, {reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size()});
   };
-  if (!fs::is_directory(from)) return copy(from, "tokenizer.json");
-  copy(from / "tokenizer.json", "tokenizer.json");
+  copy(tokenizer_file(from), "tokenizer.json");
   if (const fs::path settings = from / "tokenizer_config.json"; fs::exists(settings))
     copy(settings, "tokenizer_config.json");
 }
 
 int write(const Options& options) {
   mi::LlamaConfig config = mi::read_llama_config(options.config);
-  if (!options.dtype.empty()) config.dtype = mi::weight_dtype_from(options.dtype);
+  if (options.dtype) config.dtype = options.dtype;
   if (!config.dtype) config.dtype = mi::Dtype::f32;
   const double std = options.std.value_or(
       mi::JsonObject(config.original, config.file).number("initializer_range", 0, 1e6, 0.02));
-  if (!(std >= 0 && std <= 1e6)) mi::fail("--std must be in 0 ... 1e6, found ", std);
-  if (options.threads < 0 || options.threads > 512)
-    mi::fail("--threads must be in 0 ... 512, found ", options.threads);
   mi::check_target(options.config, options.out, options.force);
+  if (!options.tokenizer.empty())
+    mi::read_tokenizer(tokenizer_file(options.tokenizer)).expect_to_fit(config.vocab_size);
   std::vector<mi::TensorInfo> tensors;
   std::uint64_t all = 0, done = 0;
   for (mi::ParameterShape& parameter : mi::parameter_shapes(config)) {
@@ -125,24 +130,33 @@ int main(int argc, char* argv[]) {
   CLI::App app("Writes a model of random weights, of the shape that CONFIG says, to OUT.",
                "random_checkpoint");
   app.add_option("CONFIG", options.config,
-                 "a config.json, or a directory with one: a Llama, also with Memory blocks")
+                 "A config.json, or a directory with one: a Llama, also with Memory blocks")
       ->required();
-  app.add_option("OUT", options.out, "the directory to write; it appears when it is complete")->required();
-  app.add_option("--dtype", options.dtype,
-                 "float64, float32, float16 or bfloat16 (default: as CONFIG says, else float32)")
-      ->check(CLI::IsMember({"float64", "float32", "float16", "bfloat16"}));
-  app.add_option("--std", options.std,
-                 "standard deviation of all weights but the norms', which are 1 (default: CONFIG's "
-                 "initializer_range, else 0.02)");
-  add_seed(app, options.seed, "of the random numbers; the same seed gives the same bytes");
+  app.add_option("OUT", options.out, "The directory to write; it appears when it is complete")->required();
+  add_dtype(app, "--dtype", options.dtype, "Type of the weights (default: as CONFIG says, else float32)");
+  add_number(app, "--std", options.std,
+             "Standard deviation of all weights but the norms', which are 1 (default: CONFIG's "
+             "initializer_range, else 0.02)",
+             0, 1e6);
+  add_seed(app, options.seed, "Of the random numbers; the same seed gives the same bytes");
   app.add_option("--shard-size", options.shard_bytes,
-                 "the largest file of weights, in bytes or as 500MB, 2GiB, ...; more go to further files")
+                 "The largest file of weights, in bytes or as 500MB, 2GiB, ...; more go to further files")
       ->transform(CLI::AsSizeValue(true))
+      ->transform(CLI::Validator(
+          [](std::string& given) {
+            const std::size_t digits = std::min(given.find_first_not_of("0123456789"), given.size());
+            given =
+                std::to_string(command_line::read_number<std::uint64_t>(
+                    "--shard-size", given.substr(0, digits), 1, std::numeric_limits<std::uint64_t>::max())) +
+                given.substr(digits);
+            return std::string();
+          },
+          ""))
       ->capture_default_str();
   app.add_option("--tokenizer", options.tokenizer,
-                 "a tokenizer.json, or a directory with one, to copy beside the weights");
+                 "A tokenizer.json, or a directory with one, to copy beside the weights");
   add_threads(app, options.threads);
   app.add_flag("--force", options.force,
-               "replace the model at OUT (refused where other files lie there too)");
+               "Replace the model at OUT (refused where other files lie there too)");
   return run_program(app, argc, argv, [&] { return write(options); });
 }

@@ -3,8 +3,8 @@
 //
 //     sample CHECKPOINT_DIR --prompt "In the beginning" --max-tokens 200 --temperature 0.8
 //
-// The text comes out token by token, and the speed on standard error. Several prompts are continued together:
-// their texts follow in order, a line "---" between two.
+// The text comes out token by token, with a line feed behind it, and the speed on standard error. Several
+// prompts are continued together: their texts follow in order, a line "---" between two.
 #include <optional>
 
 #include "common.hpp"
@@ -17,7 +17,8 @@ namespace {
 using midus::fail, midus::Index;
 
 struct Options {
-  std::string directory, store = "f32";
+  std::string directory;
+  midus::Dtype store = midus::Dtype::f32;
   std::vector<std::string> prompts;
   std::optional<std::string> prompt_file;
   std::optional<Index> max_tokens;
@@ -35,21 +36,23 @@ class Text {
       fail(directory, " has no tokenizer.json, and its vocabulary of ", vocabulary,
            " is not that of bytes (256)");
     tokenizer_ = midus::read_tokenizer(directory);
-    if (tokenizer_->vocab_size() > vocabulary)
-      fail(tokenizer_->file, " has ids up to ", tokenizer_->vocab_size() - 1, ", the model a vocabulary of ",
-           vocabulary, ": they do not belong together");
+    tokenizer_->expect_to_fit(vocabulary);
   }
 
-  std::vector<std::int32_t> encode(std::string_view text) const {
-    if (tokenizer_) return midus::TextEncoder(*tokenizer_)(text);
+  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = true) const {
+    if (tokenizer_) return midus::TextEncoder(*tokenizer_)(text, add_special_tokens);
     std::vector<std::int32_t> ids;
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
     return ids;
   }
+  /// A token as tokenizer.json spells it, or a text that is one token.
   std::int32_t id_of(const std::string& token) const {
-    const auto id = tokenizer_ ? tokenizer_->id_of(token) : std::nullopt;
-    if (!id) fail("--stop: there is no token ", midus::in_quotes(token));
-    return *id;
+    if (const auto id = tokenizer_ ? tokenizer_->id_of(token) : std::nullopt) return *id;
+    const std::vector<std::int32_t> ids = encode(token, false);
+    if (ids.size() != 1)
+      fail("--stop: there is no token ", midus::in_quotes(token), "; as a text it is ", ids.size(),
+           " tokens");
+    return ids[0];
   }
   /// A text begins with these tokens: what follows may depend on them.
   void start(const std::vector<std::int32_t>& ids) {
@@ -75,10 +78,9 @@ std::vector<std::string> prompts(const Options& options) {
   return {std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size())};
 }
 
-/// Throws where --max-tokens has no meaning, or a token behind a prompt would have a position that the model
+/// Throws where a token behind a prompt would have a position that the model
 /// does not know.
 void check_max_tokens(Index wanted, const std::vector<std::vector<std::int32_t>>& ids, Index positions) {
-  if (wanted < 0) fail("--max-tokens must be at least 0, found ", wanted);
   for (const std::vector<std::int32_t>& prompt : ids)
     if (const Index room = positions - static_cast<Index>(prompt.size()); wanted > room)
       fail("--max-tokens ", wanted, ": behind the prompt's ", prompt.size(), " tokens there is room for ",
@@ -92,8 +94,7 @@ void print(std::string_view text) {
 
 int sample(const Options& options) {
   constexpr Index vocabulary = midus_model::Model::vocab_size;
-  const midus::LlamaConfig config = midus::read_llama_config(options.directory);
-  midus::check_shape<midus_model::Model>(config, options.directory);
+  const midus::LlamaConfig config = model_config<midus_model::Model>(options.directory);
   Text text(options.directory, vocabulary);
   midus::GenerateOptions how = options.generate;
   how.stop = config.eos_token_ids;
@@ -109,8 +110,8 @@ int sample(const Options& options) {
   }
 
   midus::Cpu<float> device(options.threads);
-  auto model =
-      load_model<midus_model::Model>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
+  auto model = load_model<midus_model::Model>(options.directory, device,
+                                              {.store_bfloat16 = options.store == midus::Dtype::bf16});
   const bool alone = given.size() == 1;
   const auto start = [&](std::size_t i) {
     if (i > 0) print("\n---\n");
@@ -128,8 +129,9 @@ int sample(const Options& options) {
     }
     print(text.finish());
   }
+  print("\n");  // what a terminal and the tools of a shell expect
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("cannot write the text to standard output");
-  std::fprintf(stderr, "\nprompt %.1f tokens/s, text %.1f tokens/s\n", generated.prompt_tokens_per_s,
+  std::fprintf(stderr, "prompt %.1f tokens/s, text %.1f tokens/s\n", generated.prompt_tokens_per_s,
                generated.tokens_per_s);
   return 0;
 }
@@ -141,27 +143,26 @@ int main(int argc, char** argv) {
       "Continues a text. It is taken as it is: there are no escapes, so write $'\\n' for a line feed.",
       "sample");
   Options options;
-  app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory")->required();
   auto* const text =
       app.add_option("--prompt", options.prompts, "The text to continue; may be given several times")
-          ->allow_extra_args(false);
+          ->expected(1)  // a word each time
+          ->take_all();
   auto* const file = app.add_option("--prompt-file", options.prompt_file, "A file with the text to continue");
   text->excludes(file);
-  app.add_option("--max-tokens", options.max_tokens, "Tokens to add (default: 200, or what fits)");
-  app.add_option("--temperature", options.generate.sampling.temperature, "0: always the most probable token")
-      ->capture_default_str();
-  app.add_option("--top-k", options.generate.sampling.top_k, "Draw from the K most probable; 0: from all")
-      ->capture_default_str();
-  app.add_option("--top-p", options.generate.sampling.top_p,
-                 "Draw from the fewest tokens that have probability P")
-      ->capture_default_str();
-  app.add_option("--min-p", options.generate.sampling.min_p,
-                 "Leave out tokens that are less than P times as probable as the most probable one")
-      ->capture_default_str();
-  app.add_option("--repetition-penalty", options.generate.sampling.repetition_penalty,
-                 "Above 1: tokens that occurred become less probable")
-      ->capture_default_str();
-  app.add_option("--stop", options.stop, "Tokens to stop at, beside the eos_token_id of config.json");
+  midus::SamplingOptions& sampling = options.generate.sampling;
+  add_number(app, "--max-tokens", options.max_tokens, "Tokens to add (default: 200, or what fits)", 0);
+  add_number(app, "--temperature", sampling.temperature, "0: always the most probable token", 0);
+  add_number(app, "--top-k", sampling.top_k, "Draw from the K most probable; 0: from all", 0);
+  add_number(app, "--top-p", sampling.top_p, "Draw from the fewest tokens that have probability P", 0, 1);
+  add_number(app, "--min-p", sampling.min_p,
+             "Leave out tokens that are less than P times as probable as the most probable one", 0, 1);
+  add_number(app, "--repetition-penalty", sampling.repetition_penalty,
+             "Above 1: tokens that occurred become less probable");
+  app.add_option(
+      "--stop", options.stop,
+      "Tokens to stop at, beside the eos_token_id of config.json: each as tokenizer.json spells it, or "
+      "a text that is one token, such as ' the'");
   add_seed(app, options.generate.seed, "The same seed gives the same text");
   add_store(app, options.store);
   add_threads(app, options.threads);

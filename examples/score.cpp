@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "common.hpp"
+#include "midus/text/documents.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus_model.hpp"
 
@@ -21,9 +22,10 @@ namespace {
 using midus::fail, midus::Index;
 
 struct Options {
-  std::string directory, perplexity, multiple_choice, json, samples, store = "f32", delimiter = " ";
+  std::string directory, perplexity, multiple_choice, json, samples, delimiter = " ";
   std::string text_field = "text", counted_field, context_field = "context", choices_field = "choices",
               answer_field = "answer";
+  midus::Dtype store = midus::Dtype::f32;
   std::optional<Index> length, limit;
   std::optional<std::int32_t> prefix;
   Index batch = 16;
@@ -35,16 +37,12 @@ struct Options {
 template <class F>
 void for_lines(const std::string& path, std::optional<Index> limit, F&& f) {
   const midus::MappedFile file(path);
-  std::string_view rest(reinterpret_cast<const char*>(file.bytes().data()), file.size());
   Index count = 0;
-  for (Index line = 1; !rest.empty() && (!limit || count < *limit); ++line) {
-    const std::string_view text = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(text.size() + 1, rest.size()));
-    if (text.find_first_not_of(" \t\r") == text.npos) continue;
-    const std::string name = path + ", line " + std::to_string(line);
-    f(midus::JsonObject(midus::parse_json(text, name), name));
-    ++count;
-  }
+  midus::for_jsonl_objects({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, path, 1,
+                           [&](const midus::JsonObject& line) {
+                             f(line);
+                             return ++count != limit;
+                           });
   if (count == 0) fail(path, " has no line with an object");
 }
 
@@ -75,7 +73,8 @@ std::vector<double> log_likelihoods(Model& model, const std::vector<midus::Scori
     for (std::size_t row = 0; row < count; ++row)
       for (std::size_t t = 0; t < length; ++t)
         results[order[begin + row]] -= static_cast<double>(losses(static_cast<Index>(row * length + t)));
-    if (line.due()) line.show(midus::text(100 * (begin + count) / order.size(), " %"));
+    const std::size_t done = begin + count;
+    if (line.due(done == order.size())) line.show(midus::text("scored  ", 100 * done / order.size(), " %"));
   }
   line.end_line();
   return results;
@@ -109,6 +108,8 @@ midus::Json perplexity(Task<Model>& task) {
     words.push_back(static_cast<double>(midus::words_in(counted)));
     bytes.push_back(static_cast<double>(counted.size()));
   });
+  if (requests.empty() || std::ranges::max(bytes) == 0)
+    fail(task.options.perplexity, ": every document is empty, so there is nothing to score");
   const std::vector<double> scores = log_likelihoods(task.model, requests, task.options.batch);
   std::vector<double> nats(words.size());  // of each document
   for (std::size_t i = 0; i < scores.size(); ++i) nats[document[i]] -= scores[i];
@@ -206,27 +207,24 @@ std::int32_t prefix_token(const Options& options, const midus::Tokenizer& tokeni
 
 int score(const Options& options) {
   using Config = midus_model::Model;
-  if (options.batch < 1) fail("--batch must be at least 1, found ", options.batch);
-  const midus::LlamaConfig config = midus::read_llama_config(options.directory);
-  midus::check_shape<Config>(config, options.directory);
-  const Index length = options.length.value_or(config.max_position_embeddings);
-  if (length < 1 || length > config.max_position_embeddings)
-    fail("--length must be from 1 to the model's ", config.max_position_embeddings,
-         " positions (max_position_embeddings), found ", length);
+  const midus::LlamaConfig config = model_config<Config>(options.directory);
+  const Index positions = config.max_position_embeddings;
+  const Index length = window_length(options.length, positions, positions);
   const midus::Tokenizer tokenizer = midus::read_tokenizer(options.directory);
-  if (tokenizer.vocab_size() > Config::vocab_size)
-    fail(tokenizer.file, " has ids up to ", tokenizer.vocab_size() - 1, ", the model a vocabulary of ",
-         Config::vocab_size, ": they do not belong together");
+  tokenizer.expect_to_fit(Config::vocab_size);
   const std::int32_t prefix = prefix_token(options, tokenizer, config);
   if (prefix < 0 || prefix >= Config::vocab_size)
     fail("the token that begins a text is ", prefix, "; expected an id below ", Config::vocab_size);
+  check_outputs({{"--json", options.json}, {"--samples", options.samples}},
+                {options.directory, options.perplexity, options.multiple_choice});
   std::printf("a text begins with the token %d%s\n", prefix,
               prefix < tokenizer.vocab_size()
                   ? (" (" + midus::in_quotes(tokenizer.decode(std::span(&prefix, 1), false)) + ")").c_str()
                   : "");
 
   midus::Cpu<float> device(options.threads);
-  auto model = load_model<Config>(options.directory, device, {.store_bfloat16 = options.store == "bf16"});
+  auto model =
+      load_model<Config>(options.directory, device, {.store_bfloat16 = options.store == midus::Dtype::bf16});
   Task<decltype(model)> task{
       options, {tokenizer, prefix, !options.no_special_tokens}, model, length, /*samples=*/{}};
   midus::Json results = midus::Json::array();
@@ -244,7 +242,8 @@ int main(int argc, char** argv) {
   CLI::App app("Perplexity of texts, and accuracy on multiple choice, as lm-evaluation-harness has them.",
                "score");
   Options options;
-  app.add_option("CHECKPOINT_DIR", options.directory, "The model, with its tokenizer.json")->required();
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory, with its tokenizer.json")
+      ->required();
   app.add_option("--perplexity", options.perplexity, "A JSONL file of documents");
   app.add_option("--multiple-choice", options.multiple_choice, "A JSONL file of questions");
   app.add_option("--text-field", options.text_field, "The member with a document's text")
@@ -257,18 +256,17 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--answer-field", options.answer_field, "The member with the right choice's number, from 0")
       ->capture_default_str();
-  app.add_option("--delimiter", options.delimiter, "Stands between context and choice")
-      ->capture_default_str();
-  app.add_option("--prefix", options.prefix,
-                 "The id of the token that begins a text (default: the tokenizer's begin token, else its end "
-                 "token)");
+  app.add_option("--delimiter", options.delimiter, "Stands between context and choice (default: one blank)");
+  add_number(app, "--prefix", options.prefix,
+             "The id of the token that begins a text (default: the tokenizer's begin token, else its end "
+             "token)",
+             0);
   app.add_flag("--no-special-tokens", options.no_special_tokens,
                "Encode texts without the special tokens that tokenizer.json puts around them");
-  app.add_option("--length", options.length,
-                 "Tokens that the model reads at most (default: the positions that it knows)");
-  app.add_option("--limit", options.limit, "The first lines of each file only");
-  app.add_option("--batch", options.batch, "Requests at once: memory, and results to rounding")
-      ->capture_default_str();
+  add_number(app, "--length", options.length,
+             "Tokens that the model reads at most (default: the positions that it knows)", 1);
+  add_number(app, "--limit", options.limit, "The first lines of each file only", 1);
+  add_number(app, "--batch", options.batch, "Requests at once: memory, and results to rounding", 1);
   app.add_option("--json", options.json, "Write the numbers to this file too");
   app.add_option("--samples", options.samples,
                  "Write the log-likelihoods of each document and question to this JSONL file");

@@ -4,6 +4,8 @@
 //
 //     slot_use CHECKPOINT_DIR --data bible.test.bin --json slot_use.json
 #include "midus/train/slot_use.hpp"
+#include <optional>
+
 #include "common.hpp"
 #include "midus_model.hpp"
 
@@ -13,7 +15,7 @@ using midus::fail, midus::Index;
 
 struct Options {
   std::string directory, data, json;
-  Index length = 128;
+  std::optional<Index> length;
   int threads = 0;
 };
 
@@ -22,10 +24,12 @@ int slot_use(const Options& options) {
   if constexpr (Config::Where::count == 0) {
     fail(options.directory, " has no Memory blocks");
   } else {
+    const Index positions = model_config<Config>(options.directory).max_position_embeddings;
+    const midus::EvaluationBatches batches(open_tokens(options.data, options.directory, Config::vocab_size),
+                                           window_length(options.length, 128, positions));
+    check_outputs({{"--json", options.json}}, {options.directory, options.data});
     midus::Cpu<float> device(options.threads);
     auto model = load_model<Config>(options.directory, device);
-    const midus::EvaluationBatches batches(open_tokens(options.data, options.directory, Config::vocab_size),
-                                           options.length);
     const auto use = midus::slot_use(model, batches);
     midus::Json result;
     result["tokens"] = batches.file().size() - 1;
@@ -61,9 +65,10 @@ int main(int argc, char** argv) {
   CLI::App app("How evenly the heads of a model's Memory blocks use their slots, and how much they add.",
                "slot_use");
   Options options;
-  app.add_option("CHECKPOINT_DIR", options.directory, "The model")->required();
+  app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory")->required();
   app.add_option("--data", options.data, "The token file to read (see prepare)")->required();
-  app.add_option("--length", options.length, "Tokens of a window")->capture_default_str();
+  add_number(app, "--length", options.length,
+             "Tokens of a window (default: 128, or the positions that the model knows)", 1);
   app.add_option("--json", options.json, "Write the numbers to this file too");
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] { return slot_use<midus_model::Model>(options); });

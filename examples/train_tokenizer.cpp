@@ -10,12 +10,14 @@
 #include <iostream>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "command_line.hpp"
 #include "midus/io/atomic_file.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus/train/progress.hpp"
+#include "text_files.hpp"
 
 namespace mi = midus;
 namespace fs = std::filesystem;
@@ -44,24 +46,30 @@ int train_tokenizer(const Options& options) {
   for (const fs::path& each : {file, settings_file})
     if (fs::exists(each) && !options.force) mi::fail(each.string(), " exists already; --force replaces it");
   mi::BpeTrainer trainer(options.training);
+  const std::vector<mi::MappedFile> texts = open_texts(options.texts);
+  std::error_code error;
+  fs::create_directories(options.out, error);
+  if (error) mi::fail("cannot make the directory ", options.out.string(), ": ", error.message());
+  check_outputs({{"--out", file}, {"--out", settings_file}}, options.texts);
   mi::ProgressLine line;
-  for (const fs::path& path : options.texts) {
-    const mi::MappedFile text(path);
-    const std::string_view all(reinterpret_cast<const char*>(text.bytes().data()), text.size());
+  for (const mi::MappedFile& text : texts) {
+    warn_of_invalid_utf8(text);
+    const std::string_view all = text_of(text);
     constexpr std::size_t piece = std::size_t{1} << 20;
     for (std::size_t begin = 0; begin < all.size();) {  // between lines, a megabyte or so at a time
       const std::size_t feed = begin + piece < all.size() ? all.find('\n', begin + piece) : all.npos;
       const std::size_t end = feed == all.npos ? all.size() : feed + 1;
       trainer.add(all.substr(begin, end - begin));
       begin = end;
-      if (line.due()) line.show(mi::text("reading ", path.string(), "  ", 100 * begin / all.size(), " %"));
+      if (line.due(begin == all.size()))
+        line.show(mi::text("reading ", text.path().string(), "  ", 100 * begin / all.size(), " %"));
     }
   }
   const mi::Json json = trainer.train([&](mi::Index tokens) {
-    if (line.due()) line.show(mi::text(tokens, "/", options.training.vocab_size, " tokens"));
+    if (line.due(tokens == options.training.vocab_size))
+      line.show(mi::text(tokens, "/", options.training.vocab_size, " tokens"));
   });
   line.end_line();
-  fs::create_directories(options.out);
   mi::write_file(file, mi::dump_json(json) + "\n");
   mi::write_file(settings_file, mi::dump_json(settings(options)) + "\n");
   const std::size_t tokens = json["model"]["vocab"].size();
@@ -77,19 +85,16 @@ int train_tokenizer(const Options& options) {
 int main(int argc, char* argv[]) {
   Options options;
   CLI::App app("Makes a byte-level BPE tokenizer from text.", "train_tokenizer");
-  app.add_option("TEXT", options.texts, "text files")->required();
-  app.add_option("--out", options.out, "the directory that gets tokenizer.json and tokenizer_config.json")
+  app.add_option("TEXT", options.texts, "Text files")->required();
+  app.add_option("--out", options.out, "The directory that gets tokenizer.json and tokenizer_config.json")
       ->required()
       ->type_name("DIR");
-  app.add_option("--vocab-size", options.training.vocab_size,
-                 "tokens: the special ones, 256 bytes, and merges")
-      ->capture_default_str();
-  app.add_option("--special-tokens", options.training.special_tokens,
-                 "they get the first ids; the very first one ends a text")
-      ->delimiter(',')
-      ->capture_default_str();
-  app.add_option("--min-frequency", options.training.min_frequency, "rarer pairs of tokens are not merged")
-      ->capture_default_str();
-  app.add_flag("--force", options.force, "replace the files that are there");
+  add_number(app, "--vocab-size", options.training.vocab_size,
+             "Tokens: the special ones, 256 bytes, and merges");
+  add_list(app, "--special-tokens", options.training.special_tokens,
+           "They get the first ids; the very first one ends a text");
+  add_number(app, "--min-frequency", options.training.min_frequency, "Rarer pairs of tokens are not merged",
+             1);
+  app.add_flag("--force", options.force, "Replace the files that are there");
   return run_program(app, argc, argv, [&] { return train_tokenizer(options); });
 }

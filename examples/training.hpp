@@ -7,33 +7,17 @@
 
 #include "common.hpp"
 
-/// NAME=VALUE, as options give it.
-inline std::pair<std::string, std::string> name_and_value(const std::string& option,
-                                                          const std::string& given) {
-  const std::size_t equals = given.find('=');
-  if (equals == 0 || equals == given.npos || equals + 1 == given.size())
-    midus::fail("--", option, ": expected NAME=VALUE, found \"", given, "\"");
-  return {given.substr(0, equals), given.substr(equals + 1)};
-}
-
-/// A number that fills the whole text.
-inline double number(const std::string& option, const std::string& given) {
-  double value = 0;
-  if (!midus::detail::read_number(std::string_view(given), value))
-    midus::fail("--", option, ": expected a number, found \"", given, "\"");
-  return value;
-}
-
 /// The options of a training run, and what they make.
 struct TrainingArguments {
   std::vector<std::string> data, evaluations, rate_scales, clips;
-  std::string out, decay = "cosine", dtype, store_frozen = "f32";
+  std::string out, decay = "cosine";
+  midus::Dtype store_frozen = midus::Dtype::f32;
+  std::optional<midus::Index> length;
   midus::TrainOptions train;
   midus::AdamW adamw;
   midus::RunOptions run;
   int threads = 0;
   bool resume = false, force = false, dry_run = false;
-  CLI::Option* length = nullptr;  ///< whether it was given
 
   void add_to(CLI::App& app) {
     app.add_option("--data", data, "Token files to train on, each FILE or FILE=WEIGHT (shares of a mix)")
@@ -42,50 +26,42 @@ struct TrainingArguments {
                    "Token files to evaluate on, as NAME=FILE; the first decides which is best");
     app.add_option("--out", out, "The run's directory: log, checkpoints, and the model in OUT/final")
         ->required();
-    app.add_option(
-           "--steps", train.steps,
-           "Updates. The schedule ends with them, so a run cannot be made longer later: start another "
-           "from OUT/final")
-        ->capture_default_str();
-    app.add_option("--batch", train.batch, "Windows of a micro-batch")->capture_default_str();
-    length = app.add_option("--length", train.length,
-                            "Tokens of a window (default: 256, or the positions that the model knows)");
-    app.add_option("--accumulate", train.accumulate, "Micro-batches of an update")->capture_default_str();
-    app.add_option("--learning-rate", adamw.learning_rate, "Peak of the schedule")->capture_default_str();
-    app.add_option("--warmup", train.schedule.warmup, "Steps of linear warm-up")->capture_default_str();
+    add_number(app, "--steps", train.steps,
+               "Updates. The schedule ends with them, so a run cannot be made longer later: start another "
+               "from OUT/final",
+               1);
+    add_number(app, "--batch", train.batch, "Windows of a micro-batch", 1);
+    add_number(app, "--length", length,
+               "Tokens of a window (default: 256, or the positions that the model knows)", 1);
+    add_number(app, "--accumulate", train.accumulate, "Micro-batches of an update", 1);
+    add_number(app, "--learning-rate", adamw.learning_rate, "Peak of the schedule", 0);
+    add_number(app, "--warmup", train.schedule.warmup, "Steps of linear warm-up", 0);
     app.add_option("--decay", decay, "How the rate falls: cosine, linear or 1-sqrt")->capture_default_str();
-    app.add_option("--decay-steps", train.schedule.decay_steps,
-                   "Steps of the fall; the rate is constant before it (-1: all after the warm-up)")
-        ->capture_default_str();
-    app.add_option("--floor", train.schedule.floor, "Share of the peak at which the fall ends")
-        ->capture_default_str();
-    app.add_option("--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none")
-        ->capture_default_str();
-    app.add_option("--beta1", adamw.beta1, "Of the mean of the gradients")->capture_default_str();
-    app.add_option("--beta2", adamw.beta2, "Of the mean of their squares")->capture_default_str();
-    app.add_option("--epsilon", adamw.epsilon, "Added to the root of the latter")->capture_default_str();
-    app.add_option("--clip", adamw.clip, "Largest global gradient norm; 0: no clipping")
-        ->capture_default_str();
+    add_number(app, "--decay-steps", train.schedule.decay_steps,
+               "Steps of the fall; the rate is constant before it (-1: all after the warm-up)", -1);
+    add_number(app, "--floor", train.schedule.floor, "Share of the peak at which the fall ends", 0, 1);
+    add_number(app, "--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none", 0);
+    constexpr double most = midus::AdamW::largest_beta;
+    add_number(app, "--beta1", adamw.beta1, "Of the mean of the gradients", 0, most);
+    add_number(app, "--beta2", adamw.beta2, "Of the mean of their squares", 0, most);
+    add_number(app, "--epsilon", adamw.epsilon, "Added to the root of the latter");
+    add_number(app, "--clip", adamw.clip, "Largest global gradient norm; 0: no clipping", 0,
+               std::numeric_limits<double>::infinity());
     app.add_option("--rate-scale", rate_scales,
                    "PATTERN=X: these parameters learn at X times the rate. New memories want "
                    "'*.memory.values=20' or so: their values start at zero");
     app.add_option("--group-clip", clips, "PATTERN=X: these parameters are clipped on their own, at norm X");
     add_seed(app, train.seed, "Of the order of the data, and of a new model's weights");
-    app.add_option("--store-frozen", store_frozen, "Keep frozen weights as f32 or bf16 (which rounds them)")
-        ->check(CLI::IsMember({"f32", "bf16"}))
-        ->capture_default_str();
-    app.add_option(
-           "--dtype", dtype,
-           "Of the weights in OUT/final: float64, float32, float16 or bfloat16 (default: as in the model "
-           "to start from; checkpoints keep all bits)")
-        ->check(CLI::IsMember({"float64", "float32", "float16", "bfloat16"}));
+    add_dtype(
+        app, "--dtype", run.dtype,
+        "Type of the weights in OUT/final (default: as the config.json says; checkpoints keep all bits)");
     app.add_flag("--checkpointing", train.checkpointing,
                  "Keep only the blocks' inputs: less memory, more work");
-    app.add_option("--evaluate-every", run.evaluate_every, "Steps; 0: at the end")->capture_default_str();
-    app.add_option("--checkpoint-every", run.checkpoint_every, "Steps; 0: at the end")->capture_default_str();
-    app.add_option("--keep-last", run.keep_last, "Checkpoints to keep")->capture_default_str();
-    app.add_option("--keep-every", run.keep_every, "Keep every checkpoint at a multiple of this step too")
-        ->capture_default_str();
+    add_number(app, "--evaluate-every", run.evaluate_every, "Steps; 0: at the end", 0);
+    add_number(app, "--checkpoint-every", run.checkpoint_every, "Steps; 0: at the end", 0);
+    add_number(app, "--keep-last", run.keep_last, "Checkpoints to keep", 0);
+    add_number(app, "--keep-every", run.keep_every,
+               "Keep every checkpoint at a multiple of this step too; 0: none", 0);
     add_threads(app, threads);
     app.add_flag("--resume", resume, "Go on from the newest checkpoint in OUT, where there is one");
     app.add_flag("--force", force, "Start again where OUT has a run already; its checkpoints are removed");
@@ -108,6 +84,10 @@ struct TrainingArguments {
   template <class Model>
   int operator()(Model& model, const std::optional<std::filesystem::path>& checkpoint, int argc,
                  char** argv) {
+    constexpr double least = std::numeric_limits<double>::lowest(), most = std::numeric_limits<double>::max();
+    const auto number = [](const std::string& option, const std::string& given) {
+      return command_line::read_number<double>(option, given, least, most);
+    };
     train.schedule.decay = midus::decay_from_name(decay);
     const auto group = [&](const std::string& pattern) -> midus::ParameterGroup& {
       for (auto& [known, settings] : adamw.groups)
@@ -115,32 +95,23 @@ struct TrainingArguments {
       return adamw.groups.emplace_back(pattern, midus::ParameterGroup{}).second;
     };
     for (const std::string& given : rate_scales) {
-      const auto [pattern, value] = name_and_value("rate-scale", given);
-      group(pattern).rate_scale = number("rate-scale", value);
+      const auto [pattern, value] = name_and_value("--rate-scale", given, "PATTERN=X");
+      group(pattern).rate_scale = number("--rate-scale", value);
     }
     for (const std::string& given : clips) {
-      const auto [pattern, value] = name_and_value("group-clip", given);
-      group(pattern).clip = number("group-clip", value);
+      const auto [pattern, value] = name_and_value("--group-clip", given, "PATTERN=X");
+      group(pattern).clip = number("--group-clip", value);
     }
-    const midus::Index positions = model.settings().max_position_embeddings;
-    if (length->count() == 0) train.length = std::min(train.length, positions);
-    if (train.length > positions)
-      midus::fail("--length ", train.length, ": the model knows ", positions,
-                  " positions (max_position_embeddings)");
+    train.length = window_length(length, train.length, model.settings().max_position_embeddings);
     std::vector<midus::DataSource> sources;
     for (const std::string& given : data) {
       const std::size_t equals = std::filesystem::exists(given) ? given.npos : given.rfind('=');
-      const double weight = equals == given.npos ? 1 : number("data", given.substr(equals + 1));
+      const double weight = equals == given.npos ? 1 : number("--data", given.substr(equals + 1));
       sources.emplace_back(open_tokens(given.substr(0, equals), run.like, Model::Shape::vocab_size), weight);
     }
-    for (const std::string& given : evaluations) {
-      const auto [name, file] = name_and_value("eval", given);
-      run.evaluations.emplace_back(
-          name,
-          midus::EvaluationBatches(open_tokens(file, run.like, Model::Shape::vocab_size), train.length));
-    }
-    if (!dtype.empty()) run.dtype = midus::weight_dtype_from(dtype);
-    if (store_frozen == "bf16") model.store_as_bfloat16();
+    run.evaluations =
+        open_evaluations("--eval", evaluations, run.like, Model::Shape::vocab_size, train.length);
+    if (store_frozen == midus::Dtype::bf16) model.store_as_bfloat16();
     for (int i = 0; i < argc; ++i) {
       run.resume_command += (i > 0 ? " " : "") + midus::shell_quoted(argv[i]);
       if (i == 0 && !resume) run.resume_command += " --resume";  // before a "--"

@@ -10,6 +10,7 @@
 
 #include "check_logits.hpp"
 #include "command_line.hpp"
+#include "midus/train/run_directory.hpp"
 #include "midus/upscale/expand_files.hpp"
 #include "midus/upscale/plan_text.hpp"
 
@@ -43,6 +44,7 @@ void check(const Options& options, const mi::Plan& plan, const fs::path& deeper)
 int upscale(const Options& options) {
   const std::string obstacle = mi::why_not_write(options.base, options.out, options.force);
   if (!obstacle.empty() && !options.dry_run) mi::fail(obstacle);
+  mi::refuse_run(options.base);
   const mi::ModelOnDisk base(options.base);
   for (const std::string& warning : base.warnings) std::cerr << "warning: " << warning << "\n";
   const mi::Plan plan = mi::make_plan(base, options.upscale);
@@ -76,9 +78,9 @@ int main(int argc, char* argv[]) {
   Options options;
   mi::UpscaleOptions& upscaling = options.upscale;
   CLI::App app("Makes a model deeper: inserts blocks into BASE and writes the result to OUT.", "upscale");
-  app.add_option("BASE", options.base, "the model's directory: config.json and safetensors files")
+  app.add_option("BASE", options.base, "The model's directory: config.json and safetensors files")
       ->required();
-  app.add_option("OUT", options.out, "the directory to write; it appears when it is complete and checked")
+  app.add_option("OUT", options.out, "The directory to write; it appears when it is complete and checked")
       ->required();
   app.add_option("--policy", upscaling.policy,
                  "midus: head-wise Memory blocks; pkm: Memory blocks with one product-key memory each; "
@@ -86,33 +88,33 @@ int main(int argc, char* argv[]) {
                  "the stack")
       ->capture_default_str()
       ->check(CLI::IsMember({"midus", "pkm", "llama_pro", "solar"}));
-  app.add_option("--positions", upscaling.positions,
-                 "layers of BASE, such as 1,3: midus and pkm insert just before them, llama_pro just after "
-                 "them (default: as many as --count says, spread evenly)")
-      ->delimiter(',');
-  app.add_option("--count", upscaling.count,
-                 "how many blocks to insert, where there are no --positions (default: half as many as BASE "
-                 "has layers, for llama_pro a quarter)");
-  app.add_option("--num-keys", upscaling.num_keys,
-                 "n: sub-keys per side, n² slots (default: 128, or as the Memory blocks of BASE)");
-  app.add_option("--top-k", upscaling.top_k, "k: slots read per query (default: 16, or as in BASE)");
-  app.add_option("--value-rank", upscaling.value_rank,
-                 "midus: rank r of the values, 0 for dense banks per head (default: 64, or as in BASE)");
-  app.add_option("--memory-heads", upscaling.memory_heads, "pkm: heads (default: 4, or as in BASE)");
-  app.add_option("--query-dim", upscaling.query_dim,
-                 "pkm: width of a query, even (default: BASE's width of a head)");
-  app.add_option("--key-spread", upscaling.key_spread,
-                 "midus, pkm: sub-keys are N(0, X²) in place of U(±1/√D); wider keys, such as 0.5, make "
-                 "sharper choices");
-  app.add_option(
-      "--overlap", upscaling.overlap,
-      "solar: m, the layers that each of the two copies leaves out (default: a quarter of BASE's)");
-  add_seed(app, upscaling.seed, "of the random numbers; the same seed gives the same bytes");
-  app.add_flag("--no-check", options.no_check, "write without comparing the logits with the base's");
-  app.add_option("--build-for", options.build_for, "the script that builds the programs for the check")
+  add_number(app, "--positions", upscaling.positions,
+             "Layers of BASE, such as 1,3: midus and pkm insert just before them, llama_pro just after "
+             "them (default: as many as --count says, spread evenly)",
+             0);
+  add_number(app, "--count", upscaling.count,
+             "How many blocks to insert, where there are no --positions (default: half as many as BASE "
+             "has layers, for llama_pro a quarter)",
+             1);
+  add_number(app, "--num-keys", upscaling.num_keys,
+             "n: sub-keys per side, n² slots (default: 128, or as the Memory blocks of BASE)", 1);
+  add_number(app, "--top-k", upscaling.top_k, "k: slots read per query (default: 16, or as in BASE)", 1);
+  add_number(app, "--value-rank", upscaling.value_rank,
+             "midus: rank r of the values, 0 for dense banks per head (default: 64, or as in BASE)", 0);
+  add_number(app, "--memory-heads", upscaling.memory_heads, "pkm: heads (default: 4, or as in BASE)", 1);
+  add_number(app, "--query-dim", upscaling.query_dim,
+             "pkm: width of a query, even (default: BASE's width of a head)", 1);
+  add_number(app, "--key-spread", upscaling.key_spread,
+             "midus, pkm: sub-keys are N(0, X²) in place of U(±1/√D); wider keys, such as 0.5, make "
+             "sharper choices");
+  add_number(app, "--overlap", upscaling.overlap,
+             "solar: m, the layers that each of the two copies leaves out (default: a quarter of BASE's)", 0);
+  add_seed(app, upscaling.seed, "Of the random numbers; the same seed gives the same bytes");
+  app.add_flag("--no-check", options.no_check, "Write without comparing the logits with the base's");
+  app.add_option("--build-for", options.build_for, "The script that builds the programs for the check")
       ->capture_default_str();
   app.add_flag("--force", options.force,
-               "replace the model at OUT (refused where other files lie there too)");
-  app.add_flag("--dry-run", options.dry_run, "print the plan and write nothing");
+               "Replace the model at OUT (refused where other files lie there too)");
+  app.add_flag("--dry-run", options.dry_run, "Print the plan and write nothing");
   return run_program(app, argc, argv, [&] { return upscale(options); });
 }

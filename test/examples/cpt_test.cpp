@@ -126,7 +126,15 @@ TEST_CASE_METHOD(Fixture, "cpt: stopped and resumed, a run has the log and the w
   succeed(cpt(options + " --out cut --resume"));
   CHECK(log("cut") == log("whole"));
   CHECK(changed(directory / "whole/final", directory / "cut/final").empty());
-  CHECK(contains(error(options + " --out cut --resume --seed 2"), "seed"));
+  CHECK(contains(
+      error(options + " --out cut --resume --seed 2 --floor 0.5 --accumulate 2"),
+      "the run has accumulate 1, seed 1, floor 0.1; this continuation has accumulate 2, seed 2, floor 0.5"));
+  const ProgramResult again = cpt(options + " --out cut --resume");
+  succeed(again);
+  CHECK(contains(again.error, "all 7 steps are done already\n"));
+  CHECK_FALSE(contains(again.error, "wrote"));
+  std::filesystem::remove_all(directory / "cut/final");
+  CHECK(contains(cpt(options + " --out cut --resume").error, "wrote cut/final"));
 
   CHECK(contains(error(options + " --out cut --resume --eval new=b.bin"), "evaluates on"));
 
@@ -174,15 +182,28 @@ TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {
     CHECK_THAT(error(arguments + " --out run" + small), Catch::Contains(what));
     CHECK_FALSE(std::filesystem::exists(directory / "run"));
   };
-  says("model --data a.bin=heavy", "--data: expected a number, found \"heavy\"");
-  says("model --data a.bin --eval b.bin", "--eval: expected NAME=VALUE");
+  says("model --data a.bin=heavy", "--data must be a number, found \"heavy\"");
+  says("model --data a.bin --eval b.bin", "--eval: expected NAME=FILE");
   says("model --data a.bin --decay steps", "steps");
   says("model --data none.bin", "none.bin");
   says("none --data a.bin", "none");
   says("model --data a.bin --seed 18446744073709551616", "--seed must be an integer from 0 to 2^64 - 1");
   says("model --data a.bin --seed 010x", "--seed must be an integer");
-  says("model --data a.bin --checkpoint-every=-1", "checkpoint_every must be at least 0");
+  says("model --data a.bin --checkpoint-every=-1", "--checkpoint-every must be an integer of at least 0");
+  says("model --data a.bin --beta1 1", "--beta1 must be a number from 0 to 0.9999999, found \"1\"");
+  for (const char* const bad : {"''", "0x10", "1e", "1,5", "nan"})
+    says(("model --data a.bin --floor " + std::string(bad)).c_str(), "--floor must be a number from 0 to 1");
+  says("model --data a.bin --keep-last -2", "--keep-last must be an integer of at least 0, found \"-2\"");
+  says("model --data a.bin --eval x=a.bin x=b.bin", "--eval: two files have the name \"x\"");
+  says("model --train --data a.bin", "--train: expected a value, found the option --data");
+  says("model --data a.bin --rate-scale 3", "--rate-scale: expected PATTERN=X");
   CHECK(contains(error("model --data a.bin --out run --length 65"), "the model knows 64 positions"));
+  for (const char* const dry_run : {"", " --dry-run"})
+    for (const char* const huge :
+         {"--batch 300000000", "--batch 9000000000000000000", "--accumulate 30000000000"})
+      CHECK_THAT(error("model --data a.bin --out run --length 8 " + std::string(huge) + dry_run),
+                 Catch::Contains("MiB at least, more than the"));
+  CHECK_FALSE(std::filesystem::exists(directory / "run"));
   write_bytes(directory / "a=b.bin", "a file whose name holds a sign that separates its weight");
   succeed(cpt("model --data a=b.bin --out odd --steps 2 " + small));
   const ProgramResult dry = cpt("model --data a.bin --out run --dry-run" + small);
@@ -204,6 +225,9 @@ TEST_CASE_METHOD(Fixture, "pretrain: a new model from its config.json alone, the
   CHECK(changed(directory / "one/final", directory / "two/final").empty());
   CHECK(log("one") == log("two"));
   CHECK(log("one") != log("three"));
+  const std::string help = run_in(directory, pretrain_program, "--help").out;
+  CHECK_FALSE(contains(help, "start from"));
+  CHECK_FALSE(contains(help, "--store-frozen"));
   // All of it trained, and `cpt` goes on with it.
   succeed(cpt("one/final --data a.bin --out more --steps 2 --train everything" + small));
   CHECK(changed(directory / "one/final", directory / "more/final").size() > 20);

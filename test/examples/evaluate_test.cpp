@@ -130,10 +130,19 @@ TEST_CASE_METHOD(Fixture, "evaluate: what cannot be used is named") {
   CHECK(contains(error("model --data a=none.bin"), "none.bin"));
   CHECK(contains(error("model --data a=model/config.json"), "not a token file"));
   CHECK(contains(error("model"), "--data"));
-  CHECK(contains(error("model --data a=a.bin --length 0"), "--length must be at least 1, found 0"));
+  CHECK(contains(error("model --data a=a.bin --length 0"),
+                 "--length must be an integer of at least 1, found \"0\""));
   CHECK(contains(error("model --data a=a.bin --length -1"), "--length"));
   CHECK(contains(error("model --data a=a.bin --length 65"), "knows 64 positions (max_position_embeddings)"));
-  CHECK(contains(error("model --data a=a.bin --batch 0"), "--batch must be at least 1, found 0"));
+  CHECK(contains(error("model --data a=a.bin --batch 0"),
+                 "--batch must be an integer of at least 1, found \"0\""));
+  for (const char* const bad : {"''", "010x", "0x10", "1e3", "+5", "' 5'", "5.", "9223372036854775808"})
+    CHECK(contains(error(std::string("model --data a=a.bin --batch ") + bad), "--batch must be an integer"));
+  CHECK(numbers("model --data a=a.bin --length 010")["length"] == 10);  // not octal
+  CHECK(contains(error("model --data --length 5"),
+                 "--data: expected a value, found the option --length; if that is the value, write "
+                 "--data=--length"));
+  CHECK(contains(error("model --data a=a.bin --json= --batch 3 --store f8"), "--store"));
   write_bytes(directory / "short.bin", "x");
   CHECK(contains(error("model --data a=short.bin"), "an evaluation needs at least 2"));
   TokenWriter large(directory / "large.bin", {.vocabulary = 300});
@@ -151,4 +160,32 @@ TEST_CASE_METHOD(Fixture, "evaluate: what cannot be used is named") {
   json["tie_word_embeddings"] = false;
   write_random_model(directory / "other", json);
   CHECK(contains(error("other --data a=a.bin"), "tie_word_embeddings is false, the program's is true"));
+}
+
+TEST_CASE_METHOD(Fixture, "evaluate: --json is checked before the work, and replaces nothing that is read") {
+  const std::string what = "model --data a=a.bin --json ";
+  const std::string bytes = file_bytes(directory / "a.bin"),
+                    config = file_bytes(directory / "model/config.json");
+  CHECK(contains(error(what + "none/out.json"), "there is no directory none"));
+  CHECK(contains(error(what + "./a.bin"), "--json ./a.bin would replace what the program reads"));
+  std::filesystem::create_hard_link(directory / "a.bin", directory / "link");
+  CHECK(contains(error(what + "link"), "would replace what the program reads"));
+  CHECK(contains(error(what + "model/config.json"), "would replace what the program reads"));
+  CHECK(file_bytes(directory / "a.bin") == bytes);
+  CHECK(file_bytes(directory / "model/config.json") == config);
+  for (int i = 0; i < 2; ++i) CHECK(evaluate(what + "model/results.json").status == 0);  // a file of its own
+}
+
+TEST_CASE_METHOD(Fixture, "evaluate: of a run, it names the models in it") {
+  std::filesystem::create_directory(directory / "run");
+  std::filesystem::rename(directory / "model", directory / "run/final");
+  CHECK(contains(error("run --data a=a.bin"), "run holds a training run; name a model in it: run/final\n"));
+}
+
+TEST_CASE_METHOD(Fixture, "evaluate: types by both their names") {
+  const std::string what = "model --data a=a.bin --store ";
+  CHECK(numbers(what + "bfloat16")["results"] == numbers(what + "bf16")["results"]);
+  CHECK(numbers(what + "float32")["store"] == "f32");
+  CHECK(contains(error(what + "float16"), "--store must be one of float32,bfloat16, found \"float16\""));
+  CHECK(contains(evaluate("--help").out, "{float32,bfloat16}"));
 }

@@ -61,6 +61,10 @@ TEST_CASE("head_ablation: what cannot be done is said") {
   CHECK(contains(error("model"), "--data"));
   CHECK(contains(error("model --data none.bin"), "none.bin"));
   CHECK(contains(error("none --data a.bin"), "none"));
-  CHECK(contains(error("model --data a.bin --length 0"), "the length must be at least 1, found 0"));
-  CHECK(contains(error("model --data a.bin --batch 0"), "--batch must be at least 1, found 0"));
+  CHECK(contains(error("model --data a.bin --length 0"),
+                 "--length must be an integer of at least 1, found \"0\""));
+  CHECK(contains(error("model --data a.bin --length 65"), "the model knows 64 positions"));
+  CHECK(contains(error("model --data a.bin --json a.bin"), "would replace what the program reads"));
+  CHECK(contains(error("model --data a.bin --batch 0"),
+                 "--batch must be an integer of at least 1, found \"0\""));
 }

@@ -94,7 +94,9 @@ TEST_CASE_METHOD(Fixture, "inspect: a base model") {
   CHECK(shown.error.empty());
   CHECK(contains(shown.out, "4 layers, d 64, 4 heads and 2 kv heads of 16, f 176\n"));
   CHECK(contains(shown.out, "parameters      " + grouped(static_cast<std::uint64_t>(all)) + "\n"));
-  CHECK(contains(shown.out, "cpt --train inserted refused: "));
+  CHECK(contains(shown.out, "cpt --train inserted refused: the model has not been expanded\n"));
+  CHECK_FALSE(contains(shown.out, "inserted:all"));
+  CHECK(contains(shown.out, "\nmax positions   512\n"));
 
   // A configuration alone, and one with Llama 3's rotary embedding.
   const Json llama = json("'" MIDUS_SOURCE_DIR "/examples/configs/llama-3.2-1b/config.json'");
@@ -185,9 +187,10 @@ TEST_CASE_METHOD(Fixture, "inspect: a training checkpoint, and the run around it
   CHECK(training["trained_tensors"] == 2);
   CHECK(contains(inspect("job/step-00000100").out,
                  "step 100 of 1000, 204,800 tokens, seed 18446744073709551615"));
-  CHECK(contains(error("job"),
-                 "job holds a training run; name a model in it: job/final, or a checkpoint such as "
-                 "job/step-00000100"));
+  CHECK(contains(error("job"), "job holds a training run; name a model in it: job/step-00000100\n"));
+  std::filesystem::create_directory(directory / "job/final");
+  std::filesystem::copy(directory / "base/config.json", directory / "job/final/config.json");
+  CHECK(contains(error("job"), "name a model in it: job/final, or a checkpoint such as job/step-00000100\n"));
   put_file(directory / "job/step-00000100/trainer.json", R"({"version": 2})");
   CHECK(contains(error("job/step-00000100"), "\"version\" must be an integer from 1 to 1, found 2"));
 }
@@ -240,5 +243,6 @@ TEST_CASE_METHOD(Fixture, "inspect: what is cut, wrong or missing gets the reade
   CHECK(contains(error("nothing"), "cannot open nothing"));
   put_file(directory / "text.txt", std::string(200, 'x'));
   CHECK(contains(error("text.txt"), "expected it to begin with MIDUSTOK"));
+  CHECK(contains(error("text.txt --json text.txt"), "expected it to begin with MIDUSTOK"));
   CHECK(inspect("--help").status == 0);
 }

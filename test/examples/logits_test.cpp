@@ -125,6 +125,15 @@ TEST_CASE_METHOD(Fixture, "logits: what cannot be used is named, and nothing is 
   CHECK(contains(error("model --ids ids.json --out none/out"), "none/out"));
   CHECK(contains(error("model --ids ids.json --out out --gradients g"), "--targets"));
   CHECK(contains(error("model --ids ids.json"), "--out"));
+  std::string ids = "[[1";
+  for (int i = 0; i < 64; ++i) ids += ",1";
+  CHECK(contains(with_ids(ids + "]]"), "bad.json: the model knows 64 positions"));
+  const std::string bytes = file_bytes(directory / "ids.json");
+  CHECK(contains(error("model --ids ids.json --out ids.json"), "--out ids.json would replace"));
+  CHECK(contains(error("model --ids ids.json --out model/model.safetensors"), "would replace"));
+  CHECK(contains(error("model --ids ids.json --targets targets.json --out x --gradients ./x"),
+                 "--gradients and --out name the same file"));
+  CHECK(file_bytes(directory / "ids.json") == bytes);
   put_file(directory / "bad.json", "[[-100, -100]]");
   CHECK(contains(error("model --ids ids.json --targets bad.json --out out"), "no target counts"));
   put_file(directory / "bad.json", "[[1, 2]]");

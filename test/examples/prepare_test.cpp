@@ -142,7 +142,7 @@ TEST_CASE("prepare: nothing is replaced unasked") {
   CHECK(text_of(directory / "data.bin") == "new text\n");
   // Not even with --force.
   CHECK_THAT(prepare(directory, "--bytes a.txt --out ./a.txt --force").error,
-             Catch::Contains("is one of the texts"));
+             Catch::Contains("--out ./a.txt would replace what the program reads"));
   CHECK(file_bytes(directory / "a.txt") == "new text\n");
   // One part in the way: none is written.
   put_file(directory / "p.validation.bin", "old");
@@ -162,7 +162,7 @@ TEST_CASE("prepare: what cannot be done is said, and leaves no file", "[TR-06]")
   };
   CHECK_THAT(error("--bytes none.txt --out x.bin"), Catch::Contains("cannot open none.txt: No such file"));
   CHECK_THAT(error("--bytes . --out x.bin"), Catch::Contains("found a directory"));
-  CHECK_THAT(error("--bytes empty.txt --out x.bin"), Catch::Contains("no text"));
+  CHECK_THAT(error("--bytes empty.txt --out x.bin"), Catch::Contains("no text in empty.txt"));
   CHECK_THAT(error("--bytes empty.txt --separator x --out x.bin"), Catch::Contains("no text"));
   CHECK_THAT(error("--bytes one.txt --split 90,10 --out x.bin"),
              Catch::Contains("validation part") && Catch::Contains("would be empty"));
@@ -212,7 +212,10 @@ TEST_CASE("prepare: a file is a document, in the tokens of a tokenizer") {
   put_file(directory / "one.txt", "the cat\n");
   put_file(directory / "two.txt", "a hat \xff");
   const Tokenizer tokenizer = read_tokenizer(directory / "tokenizer.json");
-  CHECK(prepare(directory, "--tokenizer . one.txt two.txt --end-token '<end>' --out x.bin").status == 0);
+  const Result result = prepare(directory, "--tokenizer . one.txt two.txt --end-token '<end>' --out x.bin");
+  CHECK(result.status == 0);
+  CHECK(result.error ==
+        "warning: two.txt is no UTF-8 in 1 places, the first in line 1; they become U+FFFD\n");
   std::vector<std::int32_t> expected = test::encode(tokenizer, "the cat\n");
   CHECK(expected[0] == 1);
   expected.push_back(0);
@@ -271,6 +274,19 @@ TEST_CASE("prepare: lines of JSON, and the loss on responses alone") {
   put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"text\": \n");
   CHECK_THAT(prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin").error,
              Catch::Contains("bad.jsonl, line 2") && Catch::Contains("not JSON"));
+  put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{bad\n");
+  CHECK_THAT(prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin").error,
+             Catch::Contains("bad.jsonl, line 2, column 2: not JSON"));
+  put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n[1]\n");
+  CHECK_THAT(prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin").error,
+             Catch::Contains("bad.jsonl, line 2: a line must be an object {...}, found [1]"));
+  std::filesystem::copy(directory / "tokenizer.json", directory / "plain.json");
+  Json json = read_json_file(directory / "plain.json");
+  json["post_processor"] = nullptr;
+  put_file(directory / "plain.json", dump_json(json));
+  put_file(directory / "bad.jsonl", "{\"text\": \"\"}\n");
+  CHECK_THAT(prepare(directory, "--tokenizer plain.json --jsonl bad.jsonl --out c.bin").error,
+             Catch::Contains("c.bin would have no token"));
   CHECK_FALSE(std::filesystem::exists(directory / "c.bin"));
 }
 
@@ -290,4 +306,11 @@ TEST_CASE("prepare: options of tokenizers that cannot be") {
   CHECK_THAT(error("--tokenizer . --end-token '<none>'"), Catch::Contains("has no token \"<none>\""));
   CHECK_THAT(error("--tokenizer . --jsonl --prompt-field q"), Catch::Contains("--response-field"));
   CHECK_THAT(error("--tokenizer none"), Catch::Contains("none"));
+  CHECK_THAT(error("--tokenizer . --text-field x"), Catch::Contains("--text-field requires --jsonl"));
+  CHECK_THAT(error("--tokenizer . --jsonl --text-field x --prompt-field q --response-field a"),
+             Catch::Contains("--text-field excludes --prompt-field"));
+  CHECK_THAT(error("--bytes --shuffle-lines -1"),
+             Catch::Contains("--shuffle-lines must be an integer from 0"));
+  CHECK_THAT(error("--bytes --threads -2"), Catch::Contains("--threads must be an integer from 0 to 512"));
+  CHECK_FALSE(std::filesystem::exists(directory / "x.bin"));
 }

@@ -99,9 +99,12 @@ TEST_CASE("random_checkpoint: values depend on seed, name and index alone") {
 TEST_CASE("random_checkpoint: what is in the way stays, and what is wrong is said") {
   const TemporaryDirectory directory;
   put_file(directory / "config.json", base.dump());
-  put_file(directory / "some.json", "{\"a\": \"tokenizer\"}");
+  const std::string tokenizer = R"({"model": {"vocab": {"a": 255}, "merges": []}})";
+  put_file(directory / "some.json", tokenizer);
+  put_file(directory / "large.json", R"({"model": {"vocab": {"a": 256}, "merges": []}})");
+  put_file(directory / "none of it.json", "{\"a\": \"tokenizer\"}");
   CHECK(random_checkpoint(directory, "config.json out --tokenizer some.json").status == 0);
-  CHECK(file_bytes(directory / "out/tokenizer.json") == "{\"a\": \"tokenizer\"}");
+  CHECK(file_bytes(directory / "out/tokenizer.json") == tokenizer);
   const auto before = all_files(directory / "out");
   const auto error = [&](const std::string& arguments) {
     const ProgramResult result = random_checkpoint(directory, arguments);
@@ -115,8 +118,14 @@ TEST_CASE("random_checkpoint: what is in the way stays, and what is wrong is sai
   put_file(directory / "mine/notes.txt", "mine");
   CHECK(contains(error("config.json mine --force"), "holds no config.json"));
   CHECK(contains(error("config.json new --tokenizer none.json"), "cannot open none.json"));
-  CHECK(contains(error("config.json new --dtype int8"), "--dtype"));
-  CHECK(contains(error("config.json new --std -1"), "--std must be in 0 ... 1e6, found -1"));
+  CHECK(
+      contains(error("config.json new --tokenizer large.json"), "has ids up to 256, the model a vocabulary"));
+  CHECK(contains(error("config.json new --tokenizer 'none of it.json'"), "\"a\" is not known"));
+  CHECK(contains(error("config.json new --dtype int8"),
+                 "--dtype must be one of float64,float32,float16,bfloat16, found \"int8\""));
+  CHECK(contains(error("config.json new --std -1"), "--std must be a number from 0 to 1e+06, found \"-1\""));
+  for (const char* const bad : {"-5", "''", "MB", "0x10", "99999999999999999999", "0"})
+    CHECK(contains(error(std::string("config.json new --shard-size ") + bad), "--shard-size"));
   CHECK(contains(error("config.json new --seed 1.5"), "--seed must be an integer"));
   CHECK(contains(error("none new"), "none"));
   put_file(directory / "config.json", with(base, "initializer_range", "\"wide\"").dump());

@@ -19,10 +19,11 @@ struct Fixture {
   }
   std::string sample(const std::string& arguments) const {
     const ProgramResult result = run(arguments);
-    CHECK(result.error.starts_with("\nprompt "));  // the speed, and no warning
+    CHECK(result.error.starts_with("prompt "));  // the speed, and no warning
     CHECK(contains(result.error, " tokens/s\n"));
     CHECK(result.status == 0);
-    return result.out;
+    REQUIRE(result.out.ends_with('\n'));
+    return result.out.substr(0, result.out.size() - 1);
   }
   std::string error(const std::string& arguments) const {
     const ProgramResult result = run(arguments);
@@ -101,6 +102,8 @@ TEST_CASE_METHOD(Fixture, "sample: there are no escapes, and nothing is made of 
   CHECK(from_file(nul).substr(3) != from_file("a").substr(1));
   const ProgramResult help = run_in(directory, MIDUS_SAMPLE, "--help");
   CHECK(contains(help.out, "there are no escapes"));
+  CHECK(contains(help.out, "--prompt TEXT Excludes"));  // not "TEXT ...": one word each time
+  CHECK(contains(help.out, "All words up to the next option or -- belong to --stop"));
 
   // A tokenizer that puts a token at the beginning makes the empty prompt that token alone.
   put_file(
@@ -131,10 +134,11 @@ TEST_CASE_METHOD(Fixture, "sample: options without a meaning are refused by name
     CHECK(contains(error(std::string("--prompt x --temperature=") + bad), "temperature"));
     CHECK(contains(error(std::string("--prompt x --top-p=") + bad), "top-p"));
   }
-  CHECK(contains(error("--prompt x --top-p 1.5"), "top-p must be a number from 0 to 1, found 1.5"));
-  CHECK(contains(error("--prompt x --top-k -1"), "top-k must be at least 0"));
+  CHECK(contains(error("--prompt x --top-p 1.5"), "--top-p must be a number from 0 to 1, found \"1.5\""));
+  CHECK(contains(error("--prompt x --top-k -1"), "--top-k must be an integer of at least 0"));
   CHECK(contains(error("--prompt x --top-k 1.5"), "top-k"));
-  CHECK(contains(error("--prompt x --max-tokens -1"), "--max-tokens must be at least 0, found -1"));
+  CHECK(contains(error("--prompt x --max-tokens -1"),
+                 "--max-tokens must be an integer of at least 0, found \"-1\""));
   CHECK(contains(error("--prompt x --max-tokens 64"), "there is room for 63"));
   for (const char* const bad : {"-1", "1.5", "18446744073709551616", "x"})
     CHECK(
@@ -147,6 +151,11 @@ TEST_CASE_METHOD(Fixture, "sample: options without a meaning are refused by name
 
   CHECK(contains(error("--max-tokens 3"), "give --prompt or --prompt-file"));
   CHECK(contains(error("--prompt '' --max-tokens 3"), "the prompt is empty"));
+  CHECK(contains(error("--prompt= --max-tokens 3"), "the prompt is empty"));
+  CHECK(contains(error("--prompt --max-tokens 3"),
+                 "--prompt: expected a value, found the option --max-tokens"));
+  CHECK(sample("--prompt=--max-tokens --max-tokens 0") == "--max-tokens");
+  CHECK(sample("--prompt --no-option --max-tokens 0") == "--no-option");
   CHECK(contains(error("--prompt x --prompt-file y"), "excludes"));
   CHECK(contains(error("--prompt-file none"), "none"));
   CHECK(contains(error("--prompt " + std::string(65, 'x')), "the prompt has 65 tokens; the model knows 64"));
@@ -155,6 +164,9 @@ TEST_CASE_METHOD(Fixture, "sample: options without a meaning are refused by name
 TEST_CASE_METHOD(Fixture, "sample: a tokenizer whose tokens are the bytes gives the text of a byte model") {
   const std::string what = "--prompt 'Hällo ' --max-tokens 20 --seed 3";
   const std::string bytes = sample(what);
+  const std::size_t letter = bytes.find_first_of("abcdefghijklmnopqrstuvwxyz", std::string("Hällo ").size());
+  REQUIRE(letter != bytes.npos);
+  CHECK(sample(what + " --stop " + bytes[letter]) == bytes.substr(0, letter));
   put_file(
       directory / "model/tokenizer.json",
       R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
@@ -163,7 +175,9 @@ TEST_CASE_METHOD(Fixture, "sample: a tokenizer whose tokens are the bytes gives 
   CHECK(sample(what) == replace_invalid_utf8(bytes));
   const std::string prompt = "Hällo ", next = bytes.substr(prompt.size(), 1);
   CHECK(sample(what + " --stop '" + to_byte_characters(next) + "'") == prompt);
-  CHECK(contains(error(what + " --stop '<|none|>'"), "there is no token \"<|none|>\""));
+  CHECK(sample(what + " --stop ' '") == sample(what + " --stop 'Ġ'"));  // as a text, too
+  CHECK(contains(error(what + " --stop '<|none|>'"),
+                 "there is no token \"<|none|>\"; as a text it is 8 tokens"));
   CHECK(sample(what + " --repetition-penalty 1000 --temperature 0") != sample(what + " --temperature 0"));
   CHECK(sample(what + " --min-p 1") == sample(what + " --temperature 0"));
 }

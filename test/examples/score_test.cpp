@@ -160,5 +160,17 @@ TEST_CASE_METHOD(Fixture, "score: what cannot be scored is said") {
   CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "docs.jsonl, line 2: \"text\" is missing"));
   CHECK(contains(error("--multiple-choice mc.jsonl --prefix 1"), "an integer from 0 to 0, found 1"));
   CHECK(contains(error("--perplexity none --prefix 1"), "none"));
+  put_file(directory / "mc.jsonl", R"({"context": "a", "choices": [], "answer": 0})");
+  CHECK(contains(error("--multiple-choice mc.jsonl --prefix 1"), "at least one choice"));
+  put_file(directory / "docs.jsonl", "{\"text\": \"\"}\n\n{\"text\": \"\"}\n");
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "docs.jsonl: every document is empty"));
+  put_file(directory / "docs.jsonl", "\n[1]\n");
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1"),
+                 "docs.jsonl, line 2: a line must be an object {...}, found [1]"));
+  put_file(directory / "docs.jsonl", "{\"text\": \"a\"}\n");
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1 --samples none/s"), "there is no directory none"));
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1 --json docs.jsonl"), "would replace"));
+  CHECK_FALSE(contains(file_bytes(directory / "stdout.log"), "begins with"));  // before the work
+  CHECK(contains(run_in(directory, MIDUS_SCORE, "--help").out, "(default: one blank)"));
   CHECK(contains(error("--perplexity docs.jsonl --prefix 1 --length 65"), "max_position_embeddings"));
 }

@@ -37,6 +37,9 @@ TEST_CASE("slot_use: a table and the same numbers as JSON") {
   }
   CHECK(json["blocks"][0]["read_ratio"] > 0.0);
   CHECK(json["blocks"][1]["read_ratio"] == 0.0);
+  CHECK(run_in(directory, MIDUS_SLOT_USE, "model --data a.bin").status == 0);  // 64 positions, not 128
+  CHECK(contains(run_in(directory, MIDUS_SLOT_USE, "model --data a.bin --length 65").error,
+                 "the model knows 64 positions"));
   const ProgramResult missing = run_in(directory, MIDUS_SLOT_USE, "model --data none.bin");
   CHECK(missing.status == 1);
   CHECK(contains(missing.error, "none.bin"));

@@ -65,6 +65,12 @@ TEST_CASE("train_tokenizer: nothing that is there is replaced unasked") {
   put_file(directory / "model/tokenizer.json", "mine");
   CHECK(train_tokenizer(directory, "text.txt --vocab-size 260 --out model --force").status == 0);
   CHECK(file_bytes(directory / "model/tokenizer.json") != "mine");
+  CHECK(
+      contains(train_tokenizer(directory, "model/tokenizer.json --vocab-size 300 --out model --force").error,
+               "would replace what the program reads"));
+  put_file(directory / "bad.txt", "good\nnot \xff \xfe\n" + repeated_text());
+  CHECK(contains(train_tokenizer(directory, "bad.txt --vocab-size 300 --out bad").error,
+                 "warning: bad.txt is no UTF-8 in 2 places, the first in line 2; they become U+FFFD\n"));
 }
 
 TEST_CASE("train_tokenizer: what is wrong is said") {
@@ -72,6 +78,25 @@ TEST_CASE("train_tokenizer: what is wrong is said") {
   put_file(directory / "text.txt", repeated_text());
   CHECK(contains(train_tokenizer(directory, "text.txt --vocab-size 200 --out model").error,
                  "a vocabulary must have from 257"));
-  CHECK(contains(train_tokenizer(directory, "none.txt --out model").error, "none.txt"));
+  const auto error = [&](const std::string& arguments) {
+    const ProgramResult result = train_tokenizer(directory, arguments + " --vocab-size 300");
+    CHECK(result.status == 1);
+    return result.error;
+  };
+  CHECK(contains(error("none.txt --out model"), "none.txt"));
+  put_file(directory / "empty.txt", "");
+  CHECK(contains(error("empty.txt --out model"), "there is no text in empty.txt"));
+  CHECK(contains(error("text.txt --out model --special-tokens '<a>,<b>,<a>'"),
+                 "the special token \"<a>\" is given twice"));
+  for (const char* const empty : {"''", "'<a>,'", "'<a>,,<b>'"})
+    CHECK(contains(error("text.txt --out model --special-tokens " + std::string(empty)),
+                   "a special token is empty"));
+  CHECK(contains(error("text.txt --out model --special-tokens A"), "is how a byte is spelled"));
+  CHECK(contains(error("text.txt --out model --special-tokens"),
+                 "--special-tokens: expected a value, found the option --vocab-size"));
+  CHECK(contains(error("text.txt --out model --min-frequency -4"), "--min-frequency must be an integer"));
+  CHECK(error("text.txt --out text.txt/model") ==
+        "train_tokenizer: cannot make the directory text.txt/model: Not a directory\n");
+  CHECK_FALSE(std::filesystem::exists(directory / "model"));
   CHECK_FALSE(std::filesystem::exists(directory / "model/tokenizer.json"));
 }

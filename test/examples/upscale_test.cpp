@@ -91,6 +91,12 @@ TEST_CASE("upscale: every policy from the command line") {
   CHECK(contains(refused.error, "upscale: solar: overlap 2 makes 4 layers of 4"));
   CHECK_FALSE(std::filesystem::exists(directory / "no"));
   CHECK(upscale(directory, "--help").status == 0);
+  for (const char* const bad : {"''", "1,,3", ",", "1,3,", "x", "-1", "0x1"})
+    CHECK(contains(upscale(directory, "base no --no-check --positions " + std::string(bad)).error,
+                   "--positions must be an integer of at least 0, found"));
+  CHECK(upscale(directory, "base octal --no-check --positions 1,03 --num-keys 010 --top-k 2").status == 0);
+  CHECK(read_llama_config(directory / "octal").memory->num_keys == 10);
+  CHECK(read_llama_config(directory / "octal").memory->positions == std::vector<Index>{1, 3});
   const ProgramResult words = upscale(directory, "base no three words too");
   CHECK(words.status == 1);
   CHECK(words.error == "upscale: not expected: three words too\nRun with --help for more information.\n");

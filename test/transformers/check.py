@@ -349,7 +349,7 @@ def check_trained(programs, config, folder):
     given = torch.tensor([list(prompt.encode())])
     continued = model.generate(given, attention_mask=torch.ones_like(given), max_new_tokens=count, do_sample=False,
                                pad_token_id=0, use_cache=True)
-    demand(bytes(continued[0].tolist()) == text, "sample wrote", text, "and transformers", bytes(continued[0].tolist()))
+    demand(bytes(continued[0].tolist()) + b"\n" == text, "sample wrote", text, "and transformers", bytes(continued[0].tolist()))
     check_memory_model(model, directory, ids)
     return f"logits within {worst:.1e}, gradients and the text sampled too"
 
