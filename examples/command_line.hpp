@@ -248,8 +248,7 @@ inline void check_outputs(const std::vector<OutputFile>& outputs,
   namespace fs = std::filesystem;
   std::error_code ignored;
   const auto same = [&](const fs::path& a, const fs::path& b) {
-    return fs::equivalent(a, b, ignored) || fs::weakly_canonical(fs::absolute(a, ignored), ignored) ==
-                                                fs::weakly_canonical(fs::absolute(b, ignored), ignored);
+    return fs::equivalent(a, b, ignored) || midus::resolved(a) == midus::resolved(b);
   };
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& [option, path] = outputs[i];

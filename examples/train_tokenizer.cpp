@@ -10,7 +10,6 @@
 #include <iostream>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include "command_line.hpp"
@@ -47,9 +46,7 @@ int train_tokenizer(const Options& options) {
     if (fs::exists(each) && !options.force) mi::fail(each.string(), " exists already; --force replaces it");
   mi::BpeTrainer trainer(options.training);
   const std::vector<mi::MappedFile> texts = open_texts(options.texts);
-  std::error_code error;
-  fs::create_directories(options.out, error);
-  if (error) mi::fail("cannot make the directory ", options.out.string(), ": ", error.message());
+  mi::make_directories(options.out);
   check_outputs({{"--out", file}, {"--out", settings_file}}, options.texts);
   mi::ProgressLine line;
   for (const mi::MappedFile& text : texts) {

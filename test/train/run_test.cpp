@@ -155,6 +155,8 @@ TEST_CASE("resuming a finished run does nothing") {
   const auto before = file_bytes(directory / "run" / "log.jsonl");
   CHECK(train(directory / "run", directory.path(), settings, newest_checkpoint(directory / "run")) == 0);
   CHECK(file_bytes(directory / "run" / "log.jsonl") == before);
+  CHECK_THROWS_WITH(train(directory / "run" / "final", directory.path(), settings),
+                    Catch::Contains("is a model's directory"));
 }
 
 TEST_CASE("a checkpoint is a model directory, and what a crash left behind is none") {

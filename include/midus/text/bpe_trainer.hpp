@@ -38,12 +38,12 @@ class BpeTrainer {
     if (options.vocab_size < least || options.vocab_size > (Index{1} << 24))
       fail("a vocabulary must have from ", least, " (the bytes and ", options.special_tokens.size(),
            " special tokens) to 2^24 tokens, but is to have ", options.vocab_size);
+    const auto& bytes = byte_characters();
     std::set<std::string> known;
     for (const std::string& special : options.special_tokens) {
       if (special.empty()) fail("a special token is empty; give each at least one character");
       const Utf8Character first = first_character(special);
-      if (first.bytes == special.size() &&
-          std::ranges::find(byte_characters(), first.value) != byte_characters().end())
+      if (first.bytes == special.size() && std::find(bytes.begin(), bytes.end(), first.value) != bytes.end())
         fail("the special token ", in_quotes(special),
              " is how a byte is spelled; give it a name such as <|endoftext|>");
       if (!known.insert(special).second) fail("the special token ", in_quotes(special), " is given twice");

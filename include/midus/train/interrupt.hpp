@@ -14,9 +14,8 @@ namespace midus {
 
 /// While an object lives, the first SIGINT (Ctrl-C), SIGTERM, or SIGHUP (the terminal is gone) only sets
 /// `requested()`, and a second one, of any kind, ends the program at once as if nobody had caught it. A
-/// signal that was ignored before
-/// (`nohup`, a job in the background) stays ignored. The old handlers come back when the object goes; objects
-/// may be nested, and all of them see the same request.
+/// signal that was ignored before (`nohup`, a job in the background) stays ignored. The old handlers come
+/// back when the object goes; objects may be nested, and all of them see the same request.
 ///
 ///     const Interrupt interrupt;
 ///     while (!interrupt.requested()) step();

@@ -75,7 +75,9 @@ class Run {
     const double memory = run_memory(trainer_).all();
     if (const std::string beyond = beyond_memory(memory); !beyond.empty())
       fail("the run needs ", memory_text(memory), ", ", beyond);
-    std::filesystem::create_directories(options_.directory);
+    if (std::filesystem::exists(options_.directory / "config.json"))
+      fail(options_.directory.string(), " is a model's directory; choose another for the run");
+    make_directories(options_.directory);
     const RunLock lock(options_.directory);
     if (!checkpoint && holds_run(options_.directory)) {
       if (!options_.replace)

@@ -16,6 +16,7 @@
 
 #include "midus/core/error.hpp"
 #include "midus/core/shape.hpp"
+#include "midus/io/atomic_file.hpp"
 #include "midus/io/mapped_file.hpp"
 
 namespace midus {
@@ -72,10 +73,8 @@ inline void refuse_run(const std::filesystem::path& path) {
 /// Whether `path` is `directory` or lies somewhere in it, links followed; not where `path` is empty.
 inline bool lies_in(const std::filesystem::path& path, const std::filesystem::path& directory) {
   if (path.empty()) return false;
-  const auto inner = std::filesystem::weakly_canonical(path),
-             outer = std::filesystem::weakly_canonical(directory / "");
-  const auto end = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first;
-  return end == outer.end() || end->empty();  // a path that ends with "/" has an empty last part
+  const std::filesystem::path inner = resolved(path), outer = resolved(directory);
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
 
 /// Removes a run, and nothing else, from its directory.

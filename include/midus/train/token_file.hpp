@@ -137,7 +137,7 @@ class TokenFile {
            ", the model has ", tokenizer_text(tokenizer),
            tokenizer == Sha256Digest{} && vocabulary != 256
                ? "; put its tokenizer.json beside its config.json"
-               : "; prepare it with the model's tokenizer");
+               : "; prepare it with the model's tokenizer (one that transformers saved again is another)");
   }
 
   /// Tokens begin, begin + 1, ..., as many as `ids` holds.
