@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "midus/io/llama_config_reader.hpp"
+#include "midus/train/run_directory.hpp"
 #include "midus/upscale/compare_files.hpp"
 
 namespace mi = midus;
@@ -34,6 +35,7 @@ void print(const mi::TensorDifference& difference) {
 
 /// Status 0 or 1.
 int compare(const fs::path& left, const fs::path& right, const std::vector<std::string>& only) {
+  for (const fs::path& model : {left, right}) mi::refuse_run(model);
   const std::vector<std::string> keys =
       only.empty() ? mi::differing_keys(mi::read_llama_config(left), mi::read_llama_config(right))
                    : std::vector<std::string>();

@@ -41,6 +41,9 @@ TEST_CASE("compare: what is equal, what differs, and what is only in one") {
   CHECK(nothing.status == 2);
   CHECK(contains(nothing.error, "no tensor of either model"));
   CHECK(compare("base nowhere").status == 2);
+  std::filesystem::create_directories(directory / "run");
+  std::filesystem::rename(directory / "narrow", directory / "run" / "final");
+  CHECK(contains(compare("base run").error, "name a model in it: run/final"));
   CHECK(compare("base").status == 2);
   CHECK(compare("--help").status == 0);
 }
