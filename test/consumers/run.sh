@@ -16,7 +16,7 @@ cp -r "$here" "$work/consumers"
 (cd "$source/include" && find midus -name '*.hpp' | LC_ALL=C sort | sed 's/.*/#include "&"/') > "$work/headers"
 { echo '#pragma once'; grep 'midus/midus.hpp' "$work/headers"; cat "$work/headers"; } > "$work/consumers/every_header.hpp"
 
-install_midus() {  # once; then moved, since a package must not know where it was put
+install_midus() {  # once; then moved, since a package must not know where it was put (PB-03)
   [ -d "$work/elsewhere" ] && return
   cmake -S "$source" -B "$work/build" -G Ninja -DMIDUS_TESTS=OFF -DMIDUS_EXAMPLES=OFF \
     -DCMAKE_INSTALL_PREFIX="$work/prefix" > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
@@ -65,7 +65,7 @@ for consumer in "$@"; do
       itself="add_subdirectory(\"$source\" midus)
         message(FATAL_ERROR \"reached the end\")"  # midus as what is being built
       refused "midus needs Eigen 3.4 or newer" "$itself" -DEigen3_DIR="$eigen"
-      # Eigen 5 is not refused for its number.
+      # Eigen 5 is not refused for its number (PB-01).
       echo 'set(PACKAGE_VERSION 5.0.1)' > "$eigen/Eigen3ConfigVersion.cmake"
       echo 'add_library(Eigen3::Eigen INTERFACE IMPORTED)
         set_target_properties(Eigen3::Eigen PROPERTIES INTERFACE_INCLUDE_DIRECTORIES /usr/include/eigen3)' >> "$eigen/Eigen3Config.cmake"

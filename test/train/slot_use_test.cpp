@@ -44,7 +44,7 @@ TEST_CASE("the use of slots has its known values at the ends") {
   CHECK(two.kl_to_uniform() == Approx(0.75 * std::log(6.0) + 0.25 * std::log(2.0)));
 }
 
-TEST_CASE("every token's reads are counted once, and padding is none") {
+TEST_CASE("every token's reads are counted once, and padding is none", "[PK-06]") {
   TemporaryDirectory directory;
   Cpu<float> device(2);
   LanguageModel<SmallHive, Cpu<float>> model(device);

@@ -1,0 +1,3 @@
+int training();  // consumer.cpp's main, in a shared library
+
+int main() { return training(); }
