@@ -96,7 +96,7 @@ TEST_CASE("train_tokenizer: what is wrong is said") {
                  "--special-tokens: expected a value, found the option --vocab-size"));
   CHECK(contains(error("text.txt --out model --min-frequency -4"), "--min-frequency must be an integer"));
   CHECK(error("text.txt --out text.txt/model") ==
-        "train_tokenizer: cannot make the directory text.txt/model: Not a directory\n");
+        "train_tokenizer: cannot create the directory text.txt/model: Not a directory\n");
   CHECK_FALSE(std::filesystem::exists(directory / "model"));
   CHECK_FALSE(std::filesystem::exists(directory / "model/tokenizer.json"));
 }
