@@ -31,8 +31,9 @@ simd::Packet<S> load_wide_part(const Stored* from, Index count) {
   return load_wide<S>(all);
 }
 
-/// Asks for so many cache lines from here on, which are read soon. Not inlined, g++ would take the call for
-/// one without effect, and drop it.
+/// Asks for so many cache lines from here on, which are read soon: into the second-level cache, since what
+/// goes to the first waits for one of its few buffers. Not inlined, g++ would take the call for one without
+/// effect, and drop it.
 [[gnu::always_inline]] inline void fetch_lines(const void* from, int lines) {
   for (int line = 0; line < lines; ++line)
     __builtin_prefetch(static_cast<const char*>(from) + 64 * line, 0, 2);
@@ -99,10 +100,9 @@ void sum_rows(const Rows<Stored>& rows, const S* w, Index ldw, S* y, Index ldy, 
     if constexpr (packets > 0) {
       simd::Packet<S> sum[Sums * packets];  // NOLINT: std::array of packets draws warnings from g++
       MIDUS_UNROLL
-      for (int j = 0; j < Sums; ++j) MIDUS_UNROLL
-      for (int p = 0; p < packets; ++p)
-        sum[j * packets + p] =
-            accumulate ? simd::load(y + j * ldy + begin + p * lanes) : simd::broadcast(S(0));
+      for (int i = 0; i < Sums * packets; ++i)
+        sum[i] = accumulate ? simd::load(y + i / packets * ldy + begin + i % packets * lanes)
+                            : simd::broadcast(S(0));
       for (Index i = 0; i < rows.count; ++i) {
         const Stored* const row = rows.at[i] + begin;
         simd::Packet<S> weight[Sums];  // NOLINT: as above
@@ -118,8 +118,8 @@ void sum_rows(const Rows<Stored>& rows, const S* w, Index ldw, S* y, Index ldy, 
         }
       }
       MIDUS_UNROLL
-      for (int j = 0; j < Sums; ++j) MIDUS_UNROLL
-      for (int p = 0; p < packets; ++p) simd::store(y + j * ldy + begin + p * lanes, sum[j * packets + p]);
+      for (int i = 0; i < Sums * packets; ++i)
+        simd::store(y + i / packets * ldy + begin + i % packets * lanes, sum[i]);
     } else {
       const simd::Part<S> part{begin, end - begin};
       for (int j = 0; j < Sums; ++j) {
