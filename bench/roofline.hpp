@@ -57,42 +57,18 @@ inline double copy_gigabytes(int threads) {
   return 1e-9 * 2 * sizeof(float) * static_cast<double>(count) / time;
 }
 
-/// Bytes a second, in 10^9, that so many threads read of random rows of `width` floats out of a table of
-/// `rows`.
-inline double gather_gigabytes(int threads, Index rows, Index width) {
-  constexpr Index tasks = 64, reads = 4096;  // each
-  ThreadPool pool(threads);
-  const std::vector<float> table(static_cast<std::size_t>(rows * width), 1.0f);
-  std::vector<Index> order(static_cast<std::size_t>(tasks * reads));
-  const Random random(1, "gather");
-  for (Index i = 0; i < tasks * reads; ++i)
-    order[static_cast<std::size_t>(i)] =
-        static_cast<Index>(random.below(i, static_cast<std::uint64_t>(rows)));
-  std::vector<float> sums(tasks);
-  const double time = seconds(threads, 5, [&] {
-    pool.parallel_for(tasks, [&](Index task, int) {
-      std::vector<float> sum(static_cast<std::size_t>(width));
-      for (Index i = 0; i < reads; ++i) {
-        const float* const row = table.data() + order[static_cast<std::size_t>(task * reads + i)] * width;
-        for (Index j = 0; j < width; ++j) sum[static_cast<std::size_t>(j)] += row[j];
-      }
-      sums[static_cast<std::size_t>(task)] = sum[0];
-    });
-  });
-  return 1e-9 * sizeof(float) * static_cast<double>(tasks * reads * width) / time;
-}
+/// Reads memory far larger than the cache, each thread in four streams at once.
+class MemoryReader {
+ public:
+  static constexpr Index count = Index{1} << 27;  // of floats: 512 MiB
+  static constexpr double gigabytes = 1e-9 * sizeof(float) * static_cast<double>(count);
 
-/// Bytes a second, in 10^9, that so many threads read, each in four streams at once, from memory far larger
-/// than the cache.
-inline double read_gigabytes(int threads) {
-  constexpr Index streams = 4, tasks = 1024, count = Index{1} << 27;  // 512 MiB
-  constexpr Index part = count / tasks / streams;
-  ThreadPool pool(threads);
-  const std::vector<float> from(static_cast<std::size_t>(count), 1.0f);
-  std::vector<float> sums(static_cast<std::size_t>(tasks));
-  const double time = seconds(threads, 5, [&] {
-    pool.parallel_for(tasks, [&](Index task, int) {
-      const float* const at = from.data() + task * streams * part;
+  explicit MemoryReader(int threads) : pool_(threads) {}
+
+  /// Reads all of it once.
+  void operator()() {
+    pool_.parallel_for(tasks, [&](Index task, int) {
+      const float* const at = from_.data() + task * streams * part;
       simd::Packet<float> sum[streams];
       MIDUS_UNROLL
       for (auto& each : sum) each = simd::broadcast(0.0f);
@@ -100,10 +76,21 @@ inline double read_gigabytes(int threads) {
         MIDUS_UNROLL
         for (Index s = 0; s < streams; ++s) sum[s] = sum[s] + simd::load(at + s * part + i);
       }
-      sums[static_cast<std::size_t>(task)] = simd::sum_of<float>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+      sums_[static_cast<std::size_t>(task)] = simd::sum_of<float>((sum[0] + sum[1]) + (sum[2] + sum[3]));
     });
-  });
-  return 1e-9 * sizeof(float) * static_cast<double>(count) / time;
+  }
+
+ private:
+  static constexpr Index streams = 4, tasks = 1024, part = count / tasks / streams;
+  ThreadPool pool_;
+  std::vector<float> from_ = std::vector<float>(static_cast<std::size_t>(count), 1.0f);
+  std::vector<float> sums_ = std::vector<float>(static_cast<std::size_t>(tasks));
+};
+
+/// Bytes a second, in 10^9, that so many threads read from memory.
+inline double read_gigabytes(int threads) {
+  MemoryReader read(threads);
+  return MemoryReader::gigabytes / seconds(threads, 5, read);
 }
 
 }  // namespace midus::bench

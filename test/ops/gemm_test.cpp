@@ -55,8 +55,15 @@ TEMPLATE_LIST_TEST_CASE("gemm: forward and backward", "", Devices) {
 // Around the edges of packets, streams and tiles, and up to where packing begins.
 TEMPLATE_LIST_TEST_CASE("gemm: few rows", "", Devices) {
   const auto R = GENERATE(range(Index{1}, few_rows + 2));
-  for (const auto& [K, N] :
-       {std::pair<Index, Index>{1, 3}, {5, 4}, {16, 33}, {67, 70}, {1031, 5}, {40, 131}}) {
+  for (const auto& [K, N] : {std::pair<Index, Index>{1, 3},
+                             {5, 4},
+                             {16, 33},
+                             {67, 70},
+                             {127, 9},
+                             {128, 9},
+                             {1031, 5},
+                             {2049, 6},
+                             {40, 131}}) {
     INFO("R " << R << " K " << K << " N " << N);
     check_op<TestType>(GemmCase{R, K, N});
   }
@@ -66,12 +73,13 @@ TEMPLATE_LIST_TEST_CASE("gemm: no rows, no columns, a sum of nothing", "", Devic
   check_op<TestType>(GENERATE(GemmCase{0, 5, 6}, GemmCase{4, 5, 0}, GemmCase{4, 0, 5}));
 }
 
-// A batch may be split: not promised, but kept among few rows, and among many.
+// A batch may be split: not promised, but kept among a few rows, and among many.
 TEMPLATE_LIST_TEST_CASE("gemm: a row does not depend on the rows beside it", "", Devices) {
   using S = typename TestType::Scalar;
   if constexpr (uses_blas<S>) return;  // other libraries take other ways for other sizes
   constexpr Index K = 410, N = 150;
-  const auto [R, rows] = GENERATE(std::pair{few_rows, Index{1}}, std::pair{Index{300}, few_rows + 1});
+  const auto [R, rows] = GENERATE(std::pair{few_rows, Index{2}}, std::pair{few_rows, Index{3}},
+                                  std::pair{Index{300}, few_rows + 1});
   Tensors<TestType> t(2);
   const auto x = t.random("x", Shape{R, K}), y = t.output(Shape{R, N}), part = t.output(Shape{rows, N});
   const auto w = t.weight("w", Shape{N, K});
