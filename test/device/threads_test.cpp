@@ -10,6 +10,7 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 
 namespace midus {
 namespace {
@@ -32,7 +33,7 @@ TEST_CASE("threads: a process that is kept on one processor has one") {
   }));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need the addresses themselves
+#if !MIDUS_SANITIZED
 TEST_CASE("threads: more than the system gives are an error, and those that started are gone") {
   CHECK(holds_in_child([] {
     Index pages = 0;
@@ -83,7 +84,7 @@ TEST_CASE("threads: each begins with its own stretch of the tasks, and one that 
       ++begun;
   });
   CHECK(worker_of[0] != worker_of[3]);
-  for (const std::size_t task : {1, 2, 4, 5}) CHECK(worker_of[task] == worker_of[3]);
+  for (const std::size_t task : {1U, 2U, 4U, 5U}) CHECK(worker_of[task] == worker_of[3]);
 }
 
 TEST_CASE("threads: many short jobs one after the other") {

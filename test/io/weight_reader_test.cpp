@@ -161,7 +161,7 @@ TEST_CASE("load: what trains stays wide where the rest is kept as bfloat16") {
              Contains("no parameter has the form \"nothing.*\""));
 }
 
-#if MIDUS_MEASURES_MEMORY
+#if !MIDUS_SANITIZED
 TEST_CASE("load: beside the model there is one tensor in memory, mapped files included") {
   using Large = Llama<Vocab<49152>, Width<128>, Layers<2>, Attention<2>, SwiGlu<8192>>;
   const TemporaryDirectory directory;

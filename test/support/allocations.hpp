@@ -5,14 +5,13 @@
 #include <cstdlib>
 #include <new>
 
+#include "support/sanitizers.hpp"
+
 namespace midus::test {
 inline std::atomic<long> allocations{0};
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MIDUS_COUNTS_ALLOCATIONS 0
-#else
-#define MIDUS_COUNTS_ALLOCATIONS 1
+#if !MIDUS_SANITIZED
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);

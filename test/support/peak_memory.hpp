@@ -9,12 +9,7 @@
 #include <string>
 
 #include "midus/core/error.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MIDUS_MEASURES_MEMORY 0  // shadow memory is counted too
-#else
-#define MIDUS_MEASURES_MEMORY 1
-#endif
+#include "support/sanitizers.hpp"
 
 namespace midus::test {
 

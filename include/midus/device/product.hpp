@@ -194,6 +194,7 @@ template <class S>
   (std::make_integer_sequence<int, Block::rows>());
   constexpr Index chunk = 40 * Block::rows;  // rows of A that stay in the second-level cache
   if (panel_depth == 0) panel_depth = depth;
+  const Left<S> left = depth == 0 ? Left<S>{a.data, 0, 0, 0} : a;  // none of it may have no address to add to
   const Index stretches = std::max<Index>(1, (depth + Block::depth - 1) / Block::depth);
   const Index stretch = (depth + stretches - 1) / stretches;
   for (Index top = 0; top < m; top += chunk)
@@ -206,7 +207,8 @@ template <class S>
         const Index cols = std::min(Block::cols, n - j);
         for (Index i = top, end = std::min(m, top + chunk); i < end; i += Block::rows) {
           const Index rows = std::min<Index>(Block::rows, end - i);
-          const Left<S> part{a.data + i / Block::rows * a.group + k * a.step, a.row, a.step, a.group};
+          const Left<S> part{left.data + i / Block::rows * left.group + k * left.step, left.row, left.step,
+                             left.group};
           const Kernel kernel = kernels[static_cast<std::size_t>(rows - 1)];
           if (cols == Block::cols) {
             kernel(count, part, panel,

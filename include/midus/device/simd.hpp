@@ -67,7 +67,7 @@ inline constexpr bool packets_are_vectors = false;
 /// together from its bits. Half the time of Eigen's, whose last step serves every exponent.
 template <class P>
 P exp_float(const P& unlimited) {
-  using Bits [[gnu::vector_size(sizeof(P))]] = std::int32_t;
+  using Bits [[gnu::vector_size(sizeof(P))]] = std::uint32_t;  // of a number out of range they overflow
   const auto number = [](float c) { return broadcast(c); };
   const P x = Eigen::internal::pmin(unlimited, number(89.0f));  // more is infinite all the same; keeps NaN
   const P shifted = multiply_add(x, number(1.44269504088896341f), number(0x1.8p23f));  // m in the last bits
@@ -79,7 +79,7 @@ P exp_float(const P& unlimited) {
   low = multiply_add(low, r, number(5.0000001201e-1f));
   const P r2 = r * r;
   const P y = multiply_add(multiply_add(high, r2 * r, low), r2, r + number(1.0f));
-  const Bits half_scale = (__builtin_bit_cast(Bits, shifted) << 23) + (126 << 23);  // 2^(m-1): m may be 128
+  const Bits half_scale = (__builtin_bit_cast(Bits, shifted) << 23) + (126U << 23);  // 2^(m-1): m may be 128
   return y * __builtin_bit_cast(P, half_scale) * number(2.0f);
 }
 
