@@ -95,7 +95,7 @@ class Tree:
 
     def run(self, command, seconds=None):
         def limits():
-            resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
+            resource.setrlimit(resource.RLIMIT_DATA, (12 << 30, 12 << 30))  # not what is only reserved
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
         with open(self.log, "a", encoding="utf-8") as log:

@@ -125,6 +125,8 @@ TEST_CASE("a continuation that differs is refused, and says in what") {
   Settings other = settings;
   other.train.steps = 40;
   refuses(other, "steps 12");
+  other.train.seed = 9;
+  refuses(other, "steps 40, seed 9");  // all that differs
   other = settings, other.train.seed = 9;
   refuses(other, "seed");
   other = settings, other.adamw.groups[0].second.rate_scale = 2;
