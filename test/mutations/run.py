@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -216,10 +217,17 @@ def main():
     results = [(fault, known[fault]) for fault in taken if known.get(fault) is not None]
 
     # A test that fails without a fault as well has seen nothing.
-    tree = Tree(0, OUT / "tree-0.log")
-    for test in sorted({seen_by for _, seen_by in results if seen_by and " " not in seen_by}):
-        if not tree.passes(test):
-            sys.exit(f"test/mutations/run.py: {test} fails without a fault too (see {tree.log})")
+    seeing = sorted({seen_by for _, seen_by in results if seen_by and " " not in seen_by})
+
+    def failing(number):
+        tree = Tree(number, OUT / f"tree-{number}.log")
+        return [f"{test} fails without a fault too (see {tree.log})" for test in seeing[number::options.jobs]
+                if not tree.passes(test)]
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        failed = sum(pool.map(failing, range(options.jobs)), [])
+    if failed:
+        sys.exit("test/mutations/run.py: " + "\n".join(failed))
     survivors = write_table(options.table or OUT / f"seed-{options.seed}.md", options.seed, results, equivalents)
     for fault in survivors:
         print(f"survived: {fault.file}:{fault.line} ({fault.kind})\n  {fault.before}\n  {fault.after}")
