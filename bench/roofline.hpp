@@ -57,6 +57,31 @@ inline double copy_gigabytes(int threads) {
   return 1e-9 * 2 * sizeof(float) * static_cast<double>(count) / time;
 }
 
+/// Bytes a second, in 10^9, that so many threads read of random rows of `width` floats out of a table of
+/// `rows`.
+inline double gather_gigabytes(int threads, Index rows, Index width) {
+  constexpr Index tasks = 64, reads = 4096;  // each
+  ThreadPool pool(threads);
+  const std::vector<float> table(static_cast<std::size_t>(rows * width), 1.0f);
+  std::vector<Index> order(static_cast<std::size_t>(tasks * reads));
+  const Random random(1, "gather");
+  for (Index i = 0; i < tasks * reads; ++i)
+    order[static_cast<std::size_t>(i)] =
+        static_cast<Index>(random.below(i, static_cast<std::uint64_t>(rows)));
+  std::vector<float> sums(tasks);
+  const double time = seconds(threads, 5, [&] {
+    pool.parallel_for(tasks, [&](Index task, int) {
+      std::vector<float> sum(static_cast<std::size_t>(width));
+      for (Index i = 0; i < reads; ++i) {
+        const float* const row = table.data() + order[static_cast<std::size_t>(task * reads + i)] * width;
+        for (Index j = 0; j < width; ++j) sum[static_cast<std::size_t>(j)] += row[j];
+      }
+      sums[static_cast<std::size_t>(task)] = sum[0];
+    });
+  });
+  return 1e-9 * sizeof(float) * static_cast<double>(tasks * reads * width) / time;
+}
+
 /// Reads memory far larger than the cache, each thread in four streams at once.
 class MemoryReader {
  public:

@@ -77,10 +77,11 @@ template <int Rows, class S, class Stored>
         c[r * ldc + at] = f == nullptr ? sum : f[r * ldf + at] + sum;
       }
   };
-  if (Rows == 1 && short_row < depth && depth <= lone_row) {
-    for (Index j = 0; j < n; ++j) multiply_block.template operator()<1, few_rows_streams>(j, 1);
-    return;
-  }
+  if constexpr (Rows == 1)
+    if (short_row < depth && depth <= lone_row) {
+      for (Index j = 0; j < n; ++j) multiply_block.template operator()<1, few_rows_streams>(j, 1);
+      return;
+    }
   const Index stretch = n / few_rows_streams;
   for (Index i = 0; i < stretch; ++i)
     if (depth <= short_row)
