@@ -194,8 +194,9 @@ def compare(case, model, data, options, folder):
         if not close(a, b):
             failures.append(f"log-likelihood {i} is {a}, the harness has {b}")
     worst = max(abs(a - b) / max(1, abs(b)) for a, b in zip(found_each, expected_each))
-    print(f"{'FAILED ' if failures else ''}{case.name}: {len(found_each)} log-likelihoods within {worst:.1e}; " +
-          ", ".join(f"{key} {found[key]:.6g}" for key in ("word_perplexity", "byte_perplexity", "acc", "acc_norm")), flush=True)
+    print(f"{'FAILED ' if failures else ''}{case.name}: {len(found_each)} log-likelihoods within {worst:.1e}; the harness's in brackets: " +
+          ", ".join(f"{key} {found[key]:.8g} ({expected[key]:.8g})" for key in ("word_perplexity", "byte_perplexity", "acc", "acc_norm")),
+          flush=True)
     for failure in failures[:20]:
         print(f"  {failure}")
     return not failures
