@@ -23,9 +23,10 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-SETTINGS = {"learning_rate": 1e-3, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "clip": 1.0}
-# Windows of a batch, their tokens, and the steps of a timed round.
-SIZES = {"small": (16, 128, 40), "medium": (16, 256, 8), "large": (4, 256, 2)}
+SETTINGS = {"weight_decay": 0.1, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "clip": 1.0}
+# Windows of a batch, their tokens, the steps of a timed round, and the rate: large's loss rises at 1e-3, and rounding
+# with it, to 1e-4 within five steps and 0.3 within twenty.
+SIZES = {"small": (16, 128, 40, 1e-3), "medium": (16, 256, 8, 1e-3), "large": (4, 256, 2, 1e-4)}
 
 
 def write_tokens(path, ids, vocabulary):
@@ -35,11 +36,11 @@ def write_tokens(path, ids, vocabulary):
     path.write_bytes(header.ljust(128, b"\0") + b"".join(id.to_bytes(width, "little") for id in ids))
 
 
-def run_midus(programs, model, tokens, batch, length, steps, threads, out):
+def run_midus(programs, model, tokens, batch, length, rate, steps, threads, out):
     """The step log of `cpt`."""
     options = [f"--{name.replace('_', '-')}={value:g}" for name, value in SETTINGS.items()]
     command = [programs / "cpt", model, "--train", "everything", "--data", tokens, "--out", out, "--steps", steps, "--batch",
-               batch, "--length", length, "--decay-steps", 0, "--threads", threads, "--force", *options]
+               batch, "--length", length, "--learning-rate", rate, "--decay-steps", 0, "--threads", threads, "--force", *options]
     done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         sys.exit(done.stdout)
@@ -51,8 +52,8 @@ def torch_rounds(arguments):
     import torch
     from torch_llama import TorchLlama
     torch.set_num_threads(arguments.threads)
-    model, batch, length = Path(arguments.child[0]), int(arguments.child[1]), int(arguments.child[2])
-    ids = torch.tensor(json.loads(Path(arguments.child[3]).read_text()))
+    model, batch, length, rate = Path(arguments.child[0]), *map(int, arguments.child[1:3]), float(arguments.child[3])
+    ids = torch.tensor(json.loads(Path(arguments.child[4]).read_text()))
     inputs, targets = ids[:-1].view(batch, length), ids[1:].view(batch, length)
     llama = TorchLlama(model, length, SETTINGS["weight_decay"], (SETTINGS["beta1"], SETTINGS["beta2"]), SETTINGS["epsilon"],
                        SETTINGS["clip"], arguments.compile)
@@ -60,7 +61,7 @@ def torch_rounds(arguments):
         losses, seconds = [], []
         for _ in range(int(line)):
             begin = time.perf_counter()
-            losses.append(llama.step(inputs, targets, SETTINGS["learning_rate"]))
+            losses.append(llama.step(inputs, targets, rate))
             seconds.append(time.perf_counter() - begin)
         anonymous = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
         print(json.dumps({"losses": losses, "seconds": seconds, "rss_anon": int(anonymous[0].split()[1]) * 1024}),
@@ -70,8 +71,8 @@ def torch_rounds(arguments):
 class Torch:
     """PyTorch in a process of its own, which waits while midus is timed."""
 
-    def __init__(self, model, batch, length, ids, threads, compiled):
-        command = [sys.executable, HERE / "compare_torch.py", "--threads", threads, "--child", model, batch, length, ids]
+    def __init__(self, model, batch, length, rate, ids, threads, compiled):
+        command = [sys.executable, HERE / "compare_torch.py", "--threads", threads, "--child", model, batch, length, rate, ids]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(list(map(str, command + ["--compile"] * compiled)), stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env=environment)
@@ -88,7 +89,7 @@ class Torch:
 
 def compare(name, arguments, folder):
     """One row of the table."""
-    batch, length, steps = SIZES[name]
+    batch, length, steps, rate = SIZES[name]
     config = json.loads((HERE / "models" / name / "config.json").read_text())
     draw = random.Random(1)
     ids = [draw.randrange(config["vocab_size"]) for _ in range(batch * length + 1)]
@@ -103,10 +104,10 @@ def compare(name, arguments, folder):
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     shutil.move(folder / f"{name}-run" / "final", model)
 
-    ours = run_midus(programs, model, tokens, batch, length, 20, arguments.threads, folder / "run")
-    rivals = {"eager": Torch(model, batch, length, listed, arguments.threads, False)}
+    ours = run_midus(programs, model, tokens, batch, length, rate, 20, arguments.threads, folder / "run")
+    rivals = {"eager": Torch(model, batch, length, rate, listed, arguments.threads, False)}
     if arguments.compile:
-        rivals["compiled"] = Torch(model, batch, length, listed, arguments.threads, True)
+        rivals["compiled"] = Torch(model, batch, length, rate, listed, arguments.threads, True)
     for kind, rival in rivals.items():
         theirs = rival.steps(20)["losses"]
         worst = max(abs(mine["loss"] - other) for mine, other in zip(ours, theirs))
@@ -116,7 +117,7 @@ def compare(name, arguments, folder):
 
     speeds, shares = {"midus": []} | {kind: [] for kind in rivals}, []
     for _ in range(arguments.rounds):
-        log = run_midus(programs, model, tokens, batch, length, steps + 2, arguments.threads, folder / "run")[2:]
+        log = run_midus(programs, model, tokens, batch, length, rate, steps + 2, arguments.threads, folder / "run")[2:]
         speeds["midus"].append(statistics.median(record["tokens_per_s"] for record in log))
         shares.append(statistics.median(record["peak_share"] for record in log))
         for kind, rival in rivals.items():
@@ -139,7 +140,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="each times midus, then PyTorch (default %(default)s)")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, and compare with the better")
     parser.add_argument("--json", help="write the numbers to this file")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         torch_rounds(arguments)

@@ -76,7 +76,7 @@ def draw_frontier(results, folder):
     gnuplot(folder, "frontier", ["set title 'Learning the new domain against forgetting the old one (test text; down and left is better)'",
                                  "set xlabel 'old domain (WordNet glosses), bits per byte'",
                                  "set ylabel 'new domain (King James Bible), bits per byte'", "set grid",
-                                 "set key at graph 0.07, graph 0.97 top left Left reverse",  # right of the base's line
+                                 "set key outside top center horizontal Left reverse",
                                  f"set xrange [{bits(before['old']) - 0.03:.3f}:*]",
                                  f"set arrow from {bits(before['old']):.5f}, graph 0 to {bits(before['old']):.5f}, graph 1 nohead dt 2 lc rgb '#555555'",
                                  f"set label ' the base before: new {bits(before['new']):.3f}' at {bits(before['old']):.5f}, graph 0.04 tc rgb '#555555'",
