@@ -78,6 +78,27 @@ std::vector<double> values_of(Model& model, const std::string& name) {
 
 }  // namespace
 
+TEST_CASE("the norm counts all tiles of a tensor that has several") {
+  using Wide = Llama<Vocab<2100>, Width<16>, Layers<1>, Attention<2>, SwiGlu<8>, TiedHead>;
+  static_assert(2100 * 16 > 2 * sum_of_squares_tile);
+  Cpu<double> device(1);
+  LanguageModel<Wide, Cpu<double>> model(device);
+  const std::string name = "model.embed_tokens.weight";
+  model.train(name);
+  Optimizer optimizer(model, {});
+  const auto gradient = model.gradients();
+  REQUIRE(gradient.size() == 2100 * 16);
+  for (const Index at : {Index{0}, sum_of_squares_tile, gradient.size() - 1}) {  // one in each of three tiles
+    model.zero_gradients();
+    gradient.data()[at] = 3;
+    CHECK(optimizer.norm() == 3);
+  }
+  device.fill(gradient, 1.0);
+  CHECK(optimizer.norm() == Approx(std::sqrt(2100 * 16)));
+  gradient.data()[1] = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_WITH(optimizer.norm(), Catch::Equals("the gradient of " + name + " is not finite"));
+}
+
 TEST_CASE("decay moves what trains and is no norm and no memory value, and nothing that is frozen") {
   Cpu<double> device(1);
   Model model(device);
