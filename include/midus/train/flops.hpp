@@ -14,12 +14,18 @@ double training_flops_per_token(const LanguageModel<Config, D>& model, Index len
   using Model = LanguageModel<Config, D>;
   constexpr double heads_width = Config::AttentionConfig::heads * Model::head_dim;
   const std::size_t lowest = model.lowest_step();
+  bool below_head = lowest < Model::depth;  // whether something trains there
+  model.visit([&](const Path& path, const auto& parameter) {
+    if (path.str() == "model.norm.weight" && !parameter.frozen()) below_head = true;
+  });
   double flops = 0;
   model.visit([&](const Path& path, const auto& parameter) {
     if (std::remove_cvref_t<decltype(parameter)>::rank == 1 || matches("*.memory.values", path.str())) return;
-    if (!Config::tied && path.str() == "model.embed_tokens.weight") return;  // looked up, not multiplied
+    const bool embedding = path.str() == "model.embed_tokens.weight";
+    if (embedding && !Config::tied) return;  // looked up, not multiplied
     const auto size = static_cast<double>(parameter.shape.size());
-    const bool reached = Model::step_of(path.str()) >= lowest && lowest < Model::depth;
+    const bool head = embedding || path.str() == "lm_head.weight";
+    const bool reached = head ? below_head : Model::step_of(path.str()) >= lowest;
     flops += 2 * size * (1 + (reached ? 1 : 0) + (parameter.frozen() ? 0 : 1));
   });
   const double attention = 2 * static_cast<double>(length) * heads_width;  // half of T of both products
