@@ -67,7 +67,7 @@ class Tests:
         stem = path.stem.removesuffix("_cpu")
         own = [test for test in able if test.split("/")[1].removesuffix("_backward") == stem.removesuffix("_backward")]
         near = sorted((test for test in able if test.split("/")[0] == path.parent.name and ":" not in test),
-                      key=lambda test: (len(self.includes[test]), test))[:4]
+                      key=lambda test: (len(self.includes[test]), test))
         return list(dict.fromkeys(own + near + [test for test in WIDE if test in able]))
 
     @staticmethod
