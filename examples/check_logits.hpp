@@ -1,14 +1,18 @@
 // Compares two models by their logits: for each, the program `logits` is built for its shape and run.
 #pragma once
 
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <span>
@@ -22,13 +26,16 @@
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/safetensors.hpp"
 #include "midus/io/tensor_convert.hpp"
+#include "midus/train/interrupt.hpp"
 
 /// The logits of models, for the same fixed random tokens.
 class LogitsCheck {
  public:
-  /// `build_for`: examples/build_for.sh. The tokens fit every model with the vocabulary of `config`.
-  LogitsCheck(std::filesystem::path build_for, const midus::LlamaConfig& config)
-      : build_for_(std::move(build_for)) {
+  /// `build_for`: examples/build_for.sh. The tokens fit every model with the vocabulary of `config`. `logits`
+  /// fails once `interrupt` is requested.
+  LogitsCheck(std::filesystem::path build_for, const midus::LlamaConfig& config,
+              const midus::Interrupt& interrupt)
+      : build_for_(std::move(build_for)), interrupt_(interrupt) {
     if (!std::filesystem::exists(build_for_))
       midus::fail("cannot check the logits: there is no ", build_for_.string(),
                   " to build programs with; name it with --build-for, or write without a check (--no-check)");
@@ -76,23 +83,53 @@ class LogitsCheck {
     return output.substr(output.rfind('\n') + 1);
   }
 
-  /// Standard output of a command; what it says on standard error goes to the user.
-  static std::string run(const std::string& command) {
+  /// Standard output of a command; what it says on standard error goes to the user. A signal that ends this
+  /// program ends the command and all that it has started.
+  std::string run(const std::string& command) const {
     std::cout.flush();
-    FILE* const pipe = ::popen(command.c_str(), "r");
-    if (pipe == nullptr) midus::fail("cannot run ", command);
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) midus::fail("cannot run ", command);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::setpgid(0, 0);
+      ::dup2(ends[1], STDOUT_FILENO);
+      ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    ::close(ends[1]);
+    if (child < 0) {
+      ::close(ends[0]);
+      midus::fail("cannot run ", command);
+    }
+    ::setpgid(child, child);  // here too: whoever comes first
     std::string output;
     std::array<char, 4096> part;
-    while (const std::size_t count = std::fread(part.data(), 1, part.size(), pipe))
-      output.append(part.data(), count);
-    const int status = ::pclose(pipe);
+    for (bool told = false;;) {
+      if (interrupt_.requested() && !told) told = ::kill(-child, SIGTERM) == 0;
+      struct pollfd readable {
+        .fd = ends[0], .events = POLLIN, .revents = 0
+      };
+      if (::poll(&readable, 1, 200) <= 0) continue;  // looks for a signal again
+      const ssize_t count = ::read(ends[0], part.data(), part.size());
+      if (count > 0)
+        output.append(part.data(), static_cast<std::size_t>(count));
+      else if (count == 0 || errno != EINTR)
+        break;
+    }
+    ::close(ends[0]);
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (interrupt_.requested()) midus::fail("interrupted");
     if (status != 0)
-      midus::fail("this command failed (status ", WIFEXITED(status) ? WEXITSTATUS(status) : status,
-                  "): ", command, "\n", output);
+      midus::fail("the logits cannot be compared: this command failed (status ",
+                  WIFEXITED(status) ? WEXITSTATUS(status) : status, "), and nothing was written: ", command,
+                  "\n", output, "To write without comparing: --no-check");
     return output;
   }
 
   std::filesystem::path build_for_, folder_;
+  const midus::Interrupt& interrupt_;
 };
 
 /// How far two models are apart.

@@ -202,11 +202,13 @@ int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
     return work();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::string what = error.what();
-    if (dynamic_cast<const CLI::ExtrasError*>(&error)) {  // CLI11 lists them backwards
-      what = "not expected:";
-      for (const std::string& word : app.remaining()) what += " " + word;
-    }
+    std::string what = error.what(), unexpected;
+    for (const std::string& word : app.remaining()) unexpected += " " + word;
+    const bool required = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+    if (!unexpected.empty())  // CLI11 lists them backwards, and says first what is missing
+      what = "not expected:" + unexpected + (required ? "; and " + what : "");
+    else if (required && !greedy.empty())
+      what += "; all words up to the next option or -- belong to " + greedy + ": give directories first";
     std::fprintf(stderr, "%s: %s\nRun with --help for more information.\n", app.get_name().c_str(),
                  what.c_str());
     return 1;

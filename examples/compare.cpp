@@ -73,7 +73,9 @@ int main(int argc, char* argv[]) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    std::cerr << "compare: " << error.what() << "\nRun with --help for more information.\n";
+    return 2;
   }
   try {
     return compare(left, right, only);

@@ -26,9 +26,11 @@ int main(int argc, char** argv) {
     const auto checkpoint = arguments.checkpoint();
     arguments.run.like = directory;
     const auto say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-    auto model = load_model<midus_model::Model>(
-        checkpoint.value_or(directory), device,
-        {.say = say, .store_bfloat16 = arguments.store_frozen == midus::Dtype::bf16, .train = train});
-    return arguments(model, checkpoint, argc, argv);
+    return arguments.start(checkpoint, [&] {
+      auto model = load_model<midus_model::Model>(
+          checkpoint.value_or(directory), device,
+          {.say = say, .store_bfloat16 = arguments.store_frozen == midus::Dtype::bf16, .train = train});
+      return arguments(model, checkpoint, argc, argv);
+    });
   });
 }

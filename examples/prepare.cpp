@@ -282,7 +282,9 @@ int main(int argc, char* argv[]) {
   Options options;
   CLI::App app("Makes token files, to train and evaluate on, from text.", "prepare");
   app.add_flag("--bytes", options.bytes, "Every byte of the text is a token (vocabulary 256)");
-  app.add_option("--tokenizer", options.tokenizer, "A tokenizer.json, or a model's directory with one")
+  app.add_option("--tokenizer", options.tokenizer,
+                 "A tokenizer.json, or a model's directory with one; each text gets the special tokens that "
+                 "it puts around one")
       ->type_name("PATH");
   auto* const jsonl =
       app.add_flag("--jsonl", options.jsonl, "Each line of the texts is a JSON object with a document");

@@ -16,11 +16,13 @@ int main(int argc, char** argv) {
     midus::Cpu<float> device(arguments.threads);
     const auto checkpoint = arguments.checkpoint();
     arguments.run.like = directory;
-    auto model = checkpoint
-                     ? midus::load<midus_model::Model>(*checkpoint, device)
-                     : midus::make_model<midus_model::Model>(midus::read_llama_config(directory), device);
-    if (!checkpoint) midus::initialise(model, arguments.train.seed);
-    model.train(midus::everything);
-    return arguments(model, checkpoint, argc, argv);
+    return arguments.start(checkpoint, [&] {
+      auto model = checkpoint
+                       ? midus::load<midus_model::Model>(*checkpoint, device)
+                       : midus::make_model<midus_model::Model>(midus::read_llama_config(directory), device);
+      if (!checkpoint) midus::initialise(model, arguments.train.seed);
+      model.train(midus::everything);
+      return arguments(model, checkpoint, argc, argv);
+    });
   });
 }

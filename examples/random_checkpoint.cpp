@@ -24,6 +24,7 @@
 #include "midus/core/random.hpp"
 #include "midus/device/threads.hpp"
 #include "midus/tokenizer.hpp"
+#include "midus/train/interrupt.hpp"
 #include "midus/upscale/expand_files.hpp"
 #include "midus/upscale/plan_text.hpp"
 
@@ -96,6 +97,7 @@ int write(const Options& options) {
     tensors.push_back({std::move(parameter.name), *config.dtype, std::move(parameter.shape)});
   }
 
+  const mi::Interrupt interrupt("\nStopping; nothing is written.\n");
   mi::AtomicDirectory directory(options.out, options.force);
   mi::write_llama_config(config, directory.path());
   if (!options.tokenizer.empty()) copy_tokenizer(options.tokenizer, directory.path());
@@ -107,6 +109,7 @@ int write(const Options& options) {
     constexpr mi::Index piece = 1 << 22;  // elements at a time: what is in memory
     const mi::Index size = mi::element_count(tensor.shape), width = mi::info(tensor.dtype).bits / 8;
     for (mi::Index first = 0; first < size; first += piece) {
+      if (interrupt.requested()) return interrupt.exit_code();
       bytes.resize(static_cast<std::size_t>(std::min(piece, size - first) * width));
       make_bytes(pool, tensor, options.seed, std, first, bytes);
       writer.write(tensor.name, bytes);

@@ -80,79 +80,94 @@ std::vector<double> log_likelihoods(Model& model, const std::vector<midus::Scori
   return results;
 }
 
-/// What both kinds of task need.
-template <class Model>
-struct Task {
-  const Options& options;
-  midus::ScoringEncoder encode;
-  Model& model;
-  Index length;
-  std::string samples;  ///< JSONL: the log-likelihoods of each document and question
+/// What a file of documents asks for.
+struct Documents {
+  std::vector<midus::ScoringRequest> requests;
+  std::vector<std::size_t> document;  ///< of each request
+  std::vector<double> words, bytes;   ///< of each document
+
+  Documents(const Options& options, midus::ScoringEncoder& encode, Index length) {
+    if (options.perplexity.empty()) return;
+    for_lines(options.perplexity, options.limit, [&](const midus::JsonObject& line) {
+      const std::string text = line.string(options.text_field);
+      for (midus::ScoringRequest& window : midus::rolling_windows(encode(text), encode.prefix(), length)) {
+        requests.push_back(std::move(window));
+        document.push_back(words.size());
+      }
+      const std::string& field = options.counted_field;
+      const std::string counted = field.empty() ? text : line.string(field);
+      words.push_back(static_cast<double>(midus::words_in(counted)));
+      bytes.push_back(static_cast<double>(counted.size()));
+    });
+    if (requests.empty() || std::ranges::max(bytes) == 0)
+      fail(options.perplexity, ": every document is empty, so there is nothing to score");
+  }
 };
 
-/// Σ log-likelihoods over words and bytes of documents.
+/// What a file of questions asks for.
+struct Questions {
+  std::vector<midus::ScoringRequest> requests;    ///< one for each choice
+  std::vector<std::vector<std::string>> choices;  ///< of each question
+  std::vector<std::size_t> answers;               ///< of each question
+
+  Questions(const Options& options, midus::ScoringEncoder& encode, Index length) {
+    if (options.multiple_choice.empty()) return;
+    for_lines(options.multiple_choice, options.limit, [&](const midus::JsonObject& line) {
+      const std::string context = line.string(options.context_field);
+      choices.push_back(line.strings(options.choices_field));
+      if (choices.back().empty()) line.refuse(options.choices_field, "at least one choice");
+      const auto last = static_cast<Index>(choices.back().size()) - 1;
+      answers.push_back(static_cast<std::size_t>(line.integer(options.answer_field, 0, last)));
+      try {
+        for (const std::string& choice : choices.back())
+          requests.push_back(
+              midus::continuation_request(encode, context, options.delimiter + choice, length));
+      } catch (const midus::Error& error) {
+        fail(line.file(), ": ", error.what());
+      }
+    });
+  }
+};
+
+/// A standard error, null where there is none.
+midus::Json error_in_json(double error) { return std::isnan(error) ? midus::Json() : midus::Json(error); }
+
+/// Σ log-likelihoods over words and bytes of documents; their log-likelihoods go to `samples`, a line each.
 template <class Model>
-midus::Json perplexity(Task<Model>& task) {
-  std::vector<midus::ScoringRequest> requests;
-  std::vector<std::size_t> document;  // of each request
-  std::vector<double> words, bytes;
-  for_lines(task.options.perplexity, task.options.limit, [&](const midus::JsonObject& line) {
-    const std::string text = line.string(task.options.text_field);
-    for (midus::ScoringRequest& window :
-         midus::rolling_windows(task.encode(text), task.encode.prefix(), task.length)) {
-      requests.push_back(std::move(window));
-      document.push_back(words.size());
-    }
-    const std::string& field = task.options.counted_field;
-    const std::string counted = field.empty() ? text : line.string(field);
-    words.push_back(static_cast<double>(midus::words_in(counted)));
-    bytes.push_back(static_cast<double>(counted.size()));
-  });
-  if (requests.empty() || std::ranges::max(bytes) == 0)
-    fail(task.options.perplexity, ": every document is empty, so there is nothing to score");
-  const std::vector<double> scores = log_likelihoods(task.model, requests, task.options.batch);
-  std::vector<double> nats(words.size());  // of each document
-  for (std::size_t i = 0; i < scores.size(); ++i) nats[document[i]] -= scores[i];
-  for (const double x : nats) task.samples += midus::Json{{"log_likelihood", -x}}.dump() + "\n";
-  const midus::MeanWithError by_word = midus::ratio_with_error(nats, words),
-                             by_byte = midus::ratio_with_error(nats, bytes);
+midus::Json perplexity(Model& model, const Documents& documents, const Options& options,
+                       std::string& samples) {
+  const std::vector<double> scores = log_likelihoods(model, documents.requests, options.batch);
+  std::vector<double> nats(documents.words.size());  // of each document
+  for (std::size_t i = 0; i < scores.size(); ++i) nats[documents.document[i]] -= scores[i];
+  for (const double x : nats) samples += midus::Json{{"log_likelihood", -x}}.dump() + "\n";
+  const midus::MeanWithError by_word = midus::ratio_with_error(nats, documents.words),
+                             by_byte = midus::ratio_with_error(nats, documents.bytes);
   midus::Json json;
-  json["file"] = task.options.perplexity;
-  json["documents"] = words.size();
+  json["file"] = options.perplexity;
+  json["documents"] = documents.words.size();
   json["word_perplexity"] = std::exp(by_word.mean);
-  json["word_perplexity_stderr"] = std::exp(by_word.mean) * by_word.error;
+  json["word_perplexity_stderr"] = error_in_json(std::exp(by_word.mean) * by_word.error);
   json["byte_perplexity"] = std::exp(by_byte.mean);
-  json["byte_perplexity_stderr"] = std::exp(by_byte.mean) * by_byte.error;
+  json["byte_perplexity_stderr"] = error_in_json(std::exp(by_byte.mean) * by_byte.error);
   json["bits_per_byte"] = by_byte.mean / std::numbers::ln2;
-  json["bits_per_byte_stderr"] = by_byte.error / std::numbers::ln2;
+  json["bits_per_byte_stderr"] = error_in_json(by_byte.error / std::numbers::ln2);
   return json;
 }
 
-/// Accuracy by log-likelihood, and by log-likelihood per character.
+/// Accuracy by log-likelihood, and by log-likelihood per character; those of the choices go to `samples`, a
+/// line for each question.
 template <class Model>
-midus::Json multiple_choice(Task<Model>& task) {
-  const Options& options = task.options;
-  std::vector<midus::ScoringRequest> requests;
-  std::vector<std::vector<std::string>> choices;
-  std::vector<std::size_t> answers;
-  for_lines(options.multiple_choice, options.limit, [&](const midus::JsonObject& line) {
-    const std::string context = line.string(options.context_field);
-    choices.push_back(line.strings(options.choices_field));
-    if (choices.back().empty()) line.refuse(options.choices_field, "at least one choice");
-    const auto last = static_cast<Index>(choices.back().size()) - 1;
-    answers.push_back(static_cast<std::size_t>(line.integer(options.answer_field, 0, last)));
-    for (const std::string& choice : choices.back())
-      requests.push_back(
-          midus::continuation_request(task.encode, context, options.delimiter + choice, task.length));
-  });
-  const std::vector<double> scores = log_likelihoods(task.model, requests, options.batch);
+midus::Json multiple_choice(Model& model, const Questions& questions, const Options& options,
+                            std::string& samples) {
+  const auto& choices = questions.choices;
+  const std::vector<double> scores = log_likelihoods(model, questions.requests, options.batch);
   std::vector<double> right, right_per_character;
   for (std::size_t question = 0, at = 0; question < choices.size(); at += choices[question++].size()) {
     const auto of_choices = std::span(scores).subspan(at, choices[question].size());
     const auto chosen = midus::choose(of_choices, choices[question]);
-    right.push_back(chosen.best == answers[question] ? 1 : 0);
-    right_per_character.push_back(chosen.best_per_character == answers[question] ? 1 : 0);
-    task.samples +=
+    right.push_back(chosen.best == questions.answers[question] ? 1 : 0);
+    right_per_character.push_back(chosen.best_per_character == questions.answers[question] ? 1 : 0);
+    samples +=
         midus::Json{{"log_likelihoods", std::vector(of_choices.begin(), of_choices.end())}}.dump() + "\n";
   }
   const midus::MeanWithError acc = midus::mean_with_error(right),
@@ -161,9 +176,9 @@ midus::Json multiple_choice(Task<Model>& task) {
   json["file"] = options.multiple_choice;
   json["questions"] = choices.size();
   json["acc"] = acc.mean;
-  json["acc_stderr"] = acc.error;
+  json["acc_stderr"] = error_in_json(acc.error);
   json["acc_norm"] = norm.mean;
-  json["acc_norm_stderr"] = norm.error;
+  json["acc_norm_stderr"] = error_in_json(norm.error);
   return json;
 }
 
@@ -173,9 +188,14 @@ void print(const midus::Json& results) {
                 result.value("documents", result.value("questions", 0LL)),
                 result.contains("documents") ? "documents" : "questions");
     for (const char* const name : {"word_perplexity", "byte_perplexity", "bits_per_byte", "acc", "acc_norm"})
-      if (result.contains(name))
-        std::printf("  %-16s %12.4f ± %.4f\n", name, result[name].get<double>(),
-                    result[std::string(name) + "_stderr"].get<double>());
+      if (result.contains(name)) {
+        const midus::Json& error = result[std::string(name) + "_stderr"];
+        std::printf("  %-16s %12.4f", name, result[name].get<double>());
+        if (error.is_null())
+          std::printf("  (no standard error of one)\n");
+        else
+          std::printf(" ± %.4f\n", error.get<double>());
+      }
   }
 }
 
@@ -210,6 +230,8 @@ int score(const Options& options) {
   const midus::LlamaConfig config = model_config<Config>(options.directory);
   const Index positions = config.max_position_embeddings;
   const Index length = window_length(options.length, positions, positions);
+  if (!std::filesystem::exists(std::filesystem::path(options.directory) / "tokenizer.json"))
+    fail(options.directory, " has no tokenizer.json, and texts cannot become tokens; copy the model's there");
   const midus::Tokenizer tokenizer = midus::read_tokenizer(options.directory);
   tokenizer.expect_to_fit(Config::vocab_size);
   const std::int32_t prefix = prefix_token(options, tokenizer, config);
@@ -222,16 +244,19 @@ int score(const Options& options) {
                   ? (" (" + midus::in_quotes(tokenizer.decode(std::span(&prefix, 1), false)) + ")").c_str()
                   : "");
 
+  midus::ScoringEncoder encode(tokenizer, prefix, !options.no_special_tokens);
+  const Documents documents(options, encode, length);  // a mistake in a file costs no work
+  const Questions questions(options, encode, length);
   midus::Cpu<float> device(options.threads);
   auto model =
       load_model<Config>(options.directory, device, {.store_bfloat16 = options.store == midus::Dtype::bf16});
-  Task<decltype(model)> task{
-      options, {tokenizer, prefix, !options.no_special_tokens}, model, length, /*samples=*/{}};
   midus::Json results = midus::Json::array();
-  if (!options.perplexity.empty()) results.push_back(perplexity(task));
-  if (!options.multiple_choice.empty()) results.push_back(multiple_choice(task));
+  std::string samples;
+  if (!options.perplexity.empty()) results.push_back(perplexity(model, documents, options, samples));
+  if (!options.multiple_choice.empty())
+    results.push_back(multiple_choice(model, questions, options, samples));
   print(results);
-  if (!options.samples.empty()) midus::write_file(options.samples, task.samples);
+  if (!options.samples.empty()) midus::write_file(options.samples, samples);
   if (!options.json.empty()) midus::write_file(options.json, midus::dump_json(results) + "\n");
   return 0;
 }

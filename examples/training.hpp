@@ -74,10 +74,24 @@ struct TrainingArguments {
     run.directory = out;
     run.replace = force || resume;
     const auto newest = midus::newest_checkpoint(out);
-    if (dry_run || (newest && resume)) return newest;
-    if (midus::holds_run(out) && !run.replace)
+    if (newest && resume) return newest;
+    if (midus::holds_run(out) && !run.replace && !dry_run)
       midus::fail(out, " holds a run already: give --resume to go on with it, or --force to start again");
     return std::nullopt;
+  }
+
+  /// Does what starts from `checkpoint`; where that is broken, says how to go on from the one before it.
+  template <class Work>
+  int start(const std::optional<std::filesystem::path>& checkpoint, Work&& work) const {
+    try {
+      return work();
+    } catch (const midus::Error& error) {
+      const std::string what = error.what();
+      const auto all = midus::training_checkpoints(out);
+      if (!checkpoint || all.size() < 2 || what.find(checkpoint->string()) == what.npos) throw;
+      midus::fail(what, "\nThe checkpoint before it is ", all[all.size() - 2].second.string(), ": remove ",
+                  checkpoint->string(), " to go on from there");
+    }
   }
 
   /// Trains a model from `checkpoint` on, or says what that would take.
@@ -106,7 +120,8 @@ struct TrainingArguments {
     std::vector<midus::DataSource> sources;
     for (const std::string& given : data) {
       const std::size_t equals = std::filesystem::exists(given) ? given.npos : given.rfind('=');
-      const double weight = equals == given.npos ? 1 : number("--data", given.substr(equals + 1));
+      const double weight =
+          equals == given.npos ? 1 : number("--data's WEIGHT in FILE=WEIGHT", given.substr(equals + 1));
       sources.emplace_back(open_tokens(given.substr(0, equals), run.like, Model::Shape::vocab_size), weight);
     }
     run.evaluations =

@@ -10,6 +10,7 @@
 
 #include "check_logits.hpp"
 #include "command_line.hpp"
+#include "midus/train/interrupt.hpp"
 #include "midus/train/run_directory.hpp"
 #include "midus/upscale/expand_files.hpp"
 #include "midus/upscale/plan_text.hpp"
@@ -26,9 +27,10 @@ struct Options {
 };
 
 /// Throws where a policy that promises the base's logits does not keep the promise.
-void check(const Options& options, const mi::Plan& plan, const fs::path& deeper) {
+void check(const Options& options, const mi::Plan& plan, const fs::path& deeper,
+           const mi::Interrupt& interrupt) {
   std::cout << "checking: building and running the program logits for both models" << std::endl;
-  const LogitsCheck logits(options.build_for, plan.base);
+  const LogitsCheck logits(options.build_for, plan.base, interrupt);
   const LogitsDifference difference = compare_logits(logits.logits(options.base), logits.logits(deeper));
   if (difference.differing == 0) {
     std::cout << "checked: all " << mi::grouped(difference.count) << " logits equal the base's\n";
@@ -54,12 +56,19 @@ int upscale(const Options& options) {
               << obstacle << "\n";
     return 0;
   }
+  const mi::Interrupt interrupt("\nStopping; nothing is written.\n");
   mi::AtomicDirectory directory(options.out, options.force);
   mi::write_expanded(base, plan, directory.path());
-  if (options.no_check)
-    std::cout << "not checked (--no-check): whether the logits equal the base's\n";
-  else
-    check(options, plan, directory.path());
+  try {
+    if (interrupt.requested()) return interrupt.exit_code();
+    if (options.no_check)
+      std::cout << "not checked (--no-check): whether the logits equal the base's\n";
+    else
+      check(options, plan, directory.path(), interrupt);
+  } catch (const mi::Error&) {
+    if (interrupt.requested()) return interrupt.exit_code();
+    throw;
+  }
   directory.commit();
   const std::string out = mi::shell_quoted(options.out.string());
   const bool inserts = plan.trained_parameters > 0;

@@ -182,7 +182,7 @@ TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {
     CHECK_THAT(error(arguments + " --out run" + small), Catch::Contains(what));
     CHECK_FALSE(std::filesystem::exists(directory / "run"));
   };
-  says("model --data a.bin=heavy", "--data must be a number, found \"heavy\"");
+  says("model --data a.bin=heavy", "--data's WEIGHT in FILE=WEIGHT must be a number, found \"heavy\"");
   says("model --data a.bin --eval b.bin", "--eval: expected NAME=FILE");
   says("model --data a.bin --decay steps", "steps");
   says("model --data none.bin", "none.bin");
@@ -231,4 +231,28 @@ TEST_CASE_METHOD(Fixture, "pretrain: a new model from its config.json alone, the
   // All of it trained, and `cpt` goes on with it.
   succeed(cpt("one/final --data a.bin --out more --steps 2 --train everything" + small));
   CHECK(changed(directory / "one/final", directory / "more/final").size() > 20);
+  // A dry run of a new start is not that of the run which is there.
+  const ProgramResult dry =
+      cpt("one/final --data a.bin --out more --dry-run --steps 2 --train everything" + small);
+  succeed(dry);
+  CHECK(contains(dry.error, "read one/final/"));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: a broken checkpoint is named, and the one before it") {
+  const std::string run = "model --data a.bin --out run --steps 4 --checkpoint-every 1 --keep-last 2" + small;
+  succeed(cpt(run));
+  put_file(directory / "run/step-00000004/model.safetensors", "short");
+  const std::string said = cpt(run + " --resume").error;
+  CHECK(contains(said, "run/step-00000004/model.safetensors"));
+  CHECK(contains(
+      said, "The checkpoint before it is run/step-00000003: remove run/step-00000004 to go on from there"));
+  std::filesystem::remove_all(directory / "run/step-00000004");
+  succeed(cpt(run + " --resume"));
+  CHECK(contains(cpt("model --data none.bin --out run --resume").error, "none.bin"));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: an option that takes all words is named where it took the directory") {
+  CHECK(contains(cpt("--train everything model --data a.bin --out run").error,
+                 "cpt: CHECKPOINT_DIR is required; all words up to the next option or -- belong to "));
+  CHECK(contains(cpt("--dta a.bin --out run").error, "cpt: not expected: --dta; and --data is required"));
 }

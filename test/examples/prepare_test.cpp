@@ -1,38 +1,24 @@
 // Runs the program `prepare` (examples/prepare.cpp) as a user does.
-#include <sys/wait.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "examples/program.hpp"
 #include "midus/train/token_file.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "text/tokenizers.hpp"
 
 using namespace midus;
-using midus::test::file_bytes;
-using midus::test::put_file;
-using midus::test::TemporaryDirectory;
+using namespace midus::test;
 
 namespace {
 
-struct Result {
-  int status;
-  std::string out, error;
-};
-
-/// Runs `prepare` in the directory.
-Result prepare(const TemporaryDirectory& directory, const std::string& arguments) {
-  const std::string command = "cd '" + directory.path().string() + "' && '" MIDUS_PREPARE "' " + arguments +
-                              " > stdout.log 2> stderr.log";
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, file_bytes(directory / "stdout.log"),
-          file_bytes(directory / "stderr.log")};
+ProgramResult prepare(const TemporaryDirectory& directory, const std::string& arguments) {
+  return run_in(directory, MIDUS_PREPARE, arguments);
 }
 
 /// The text in a token file of bytes.
@@ -77,7 +63,7 @@ TEST_CASE("prepare: every byte becomes a token, as it is") {
   for (int byte = 0; byte < 256; ++byte) every += static_cast<char>(byte);
   put_file(directory / "a.txt", every);
   put_file(directory / "b.txt", "second\n");
-  const Result result = prepare(directory, "--bytes a.txt b.txt --out all.bin");
+  const ProgramResult result = prepare(directory, "--bytes a.txt b.txt --out all.bin");
   CHECK(result.status == 0);
   CHECK(result.out == "all.bin: 274 tokens from 274 bytes\n");
   CHECK(result.error.empty());
@@ -134,7 +120,7 @@ TEST_CASE("prepare: nothing is replaced unasked") {
   const TemporaryDirectory directory;
   put_file(directory / "a.txt", "new text\n");
   put_file(directory / "data.bin", "old");
-  const Result refused = prepare(directory, "--bytes a.txt --out data.bin");
+  const ProgramResult refused = prepare(directory, "--bytes a.txt --out data.bin");
   CHECK(refused.status == 1);
   CHECK(refused.error == "prepare: data.bin exists already; --force replaces it\n");
   CHECK(file_bytes(directory / "data.bin") == "old");
@@ -156,7 +142,7 @@ TEST_CASE("prepare: what cannot be done is said, and leaves no file", "[TR-06]")
   put_file(directory / "empty.txt", "");
   put_file(directory / "one.txt", "one line");
   const auto error = [&](const std::string& arguments) {
-    const Result result = prepare(directory, arguments);
+    const ProgramResult result = prepare(directory, arguments);
     CHECK(result.status != 0);
     return result.error;
   };
@@ -212,7 +198,8 @@ TEST_CASE("prepare: a file is a document, in the tokens of a tokenizer") {
   put_file(directory / "one.txt", "the cat\n");
   put_file(directory / "two.txt", "a hat \xff");
   const Tokenizer tokenizer = read_tokenizer(directory / "tokenizer.json");
-  const Result result = prepare(directory, "--tokenizer . one.txt two.txt --end-token '<end>' --out x.bin");
+  const ProgramResult result =
+      prepare(directory, "--tokenizer . one.txt two.txt --end-token '<end>' --out x.bin");
   CHECK(result.status == 0);
   CHECK(result.error ==
         "warning: two.txt is no UTF-8 in 1 places, the first in line 1; they become U+FFFD\n");
@@ -268,7 +255,7 @@ TEST_CASE("prepare: lines of JSON, and the loss on responses alone") {
   CHECK(both.ids.back() == 0);
 
   put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"txt\": \"y\"}\n");
-  const Result missing = prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin");
+  const ProgramResult missing = prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin");
   CHECK(missing.status == 1);
   CHECK_THAT(missing.error, Catch::Contains("bad.jsonl, line 2: \"text\" is missing"));
   put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"text\": \n");
@@ -295,7 +282,7 @@ TEST_CASE("prepare: options of tokenizers that cannot be") {
   put_tokenizer(directory);
   put_file(directory / "one.txt", "x\n");
   const auto error = [&](const std::string& arguments) {
-    const Result result = prepare(directory, arguments + " one.txt --out x.bin");
+    const ProgramResult result = prepare(directory, arguments + " one.txt --out x.bin");
     CHECK(result.status == 1);
     return result.error;
   };

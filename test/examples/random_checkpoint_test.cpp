@@ -135,3 +135,13 @@ TEST_CASE("random_checkpoint: what is in the way stays, and what is wrong is sai
   CHECK((all_files(directory / "out") == before));
   CHECK(random_checkpoint(directory, "--help").status == 0);
 }
+
+TEST_CASE("random_checkpoint: a signal leaves nothing") {
+  const TemporaryDirectory directory;  // 270 MB, seconds of work, of which this sees the beginning
+  const ProgramResult ended = terminate_in(directory, MIDUS_RANDOM_CHECKPOINT,
+                                           MIDUS_SOURCE_DIR "/examples/configs/smollm2-135m out", "out*");
+  CHECK(ended.status == 128 + 15);
+  CHECK(contains(ended.error, "Stopping; nothing is written."));
+  CHECK_FALSE(std::filesystem::exists(directory / "out"));
+  CHECK_FALSE(left_over(directory.path()));
+}

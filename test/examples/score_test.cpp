@@ -173,4 +173,26 @@ TEST_CASE_METHOD(Fixture, "score: what cannot be scored is said") {
   CHECK_FALSE(contains(file_bytes(directory / "stdout.log"), "begins with"));  // before the work
   CHECK(contains(run_in(directory, MIDUS_SCORE, "--help").out, "(default: one blank)"));
   CHECK(contains(error("--perplexity docs.jsonl --prefix 1 --length 65"), "max_position_embeddings"));
+  // A mistake in the second file costs no work on the first.
+  put_file(directory / "mc.jsonl",
+           "\n"
+           R"({"context": "a", "choices": ["b", ")" +
+               std::string(70, 'x') + R"("], "answer": 1})");
+  const std::string longer = error("--perplexity docs.jsonl --multiple-choice mc.jsonl --prefix 1");
+  CHECK(contains(longer, "score: mc.jsonl, line 2: the continuation \" xxx"));
+  CHECK(contains(longer, "has 71 tokens, and the model reads 64 at most"));
+  CHECK_FALSE(contains(longer, "scored"));
+  std::filesystem::remove(directory / "model/tokenizer.json");
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "score: model has no tokenizer.json"));
+}
+
+TEST_CASE_METHOD(Fixture, "score: one document or question has no standard error") {
+  put_file(directory / "docs.jsonl", "{\"text\": \"abc\"}\n");
+  put_file(directory / "mc.jsonl", R"({"context": "a", "choices": ["b", "c"], "answer": 1})");
+  const Json both = score("--perplexity docs.jsonl --multiple-choice mc.jsonl --prefix 1");
+  for (const char* const name : {"word_perplexity_stderr", "byte_perplexity_stderr", "bits_per_byte_stderr"})
+    CHECK(both[0].at(name).is_null());
+  CHECK(both[1].at("acc_stderr").is_null());
+  CHECK(both[1].at("acc_norm_stderr").is_null());
+  CHECK(contains(file_bytes(directory / "stdout.log"), "(no standard error of one)\n"));
 }

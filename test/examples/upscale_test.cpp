@@ -137,3 +137,19 @@ TEST_CASE("upscale: the logits are checked before the model takes its place") {
   CHECK(missing.status == 1);
   CHECK(contains(missing.error, "there is no nowhere.sh to build programs with"));
 }
+
+TEST_CASE("upscale: a signal ends the programs of the check too, and leaves nothing") {
+  const TemporaryDirectory directory;
+  write_random_model(directory / "base", base);
+  std::filesystem::create_directory(directory / "tmp");
+  put_file(directory / "build_for.sh", "touch started; sleep 100000\n");
+  put_file(directory / "upscale.sh", "#!/bin/sh\nTMPDIR=\"$PWD/tmp\" exec '" MIDUS_UPSCALE "' \"$@\"\n");
+  std::filesystem::permissions(directory / "upscale.sh", std::filesystem::perms::owner_all);
+  const ProgramResult ended = terminate_in(directory, "./upscale.sh",
+                                           "base out --build-for build_for.sh" + memory_options, "started");
+  CHECK(ended.status == 128 + 15);
+  CHECK(contains(ended.error, "Stopping; nothing is written."));
+  CHECK_FALSE(std::filesystem::exists(directory / "out"));
+  CHECK_FALSE(left_over(directory.path()));
+  CHECK(std::filesystem::is_empty(directory / "tmp"));
+}

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -117,8 +118,8 @@ inline ScoringRequest continuation_request(ScoringEncoder& encode, std::string_v
     fail("the continuation ", in_quotes(continuation),
          " has no token of its own behind its context; put a blank or another delimiter before it");
   if (request.scored > most)
-    fail("a continuation of ", request.scored, " tokens does not fit into the ", most,
-         " that the model reads");
+    fail("the continuation ", in_quotes(continuation), " has ", request.scored,
+         " tokens, and the model reads ", most, " at most");
   if (size > most + 1) request.ids.erase(request.ids.begin(), request.ids.begin() + (size - most - 1));
   return request;
 }
@@ -161,9 +162,9 @@ inline ChoiceScores choose(std::span<const double> log_likelihoods, std::span<co
   return scores;
 }
 
-/// The mean of numbers and its standard error, sample deviation / √n.
+/// The mean of numbers and its standard error, sample deviation / √n; NaN where there are less than two.
 struct MeanWithError {
-  double mean = 0, error = 0;
+  double mean = 0, error = std::numeric_limits<double>::quiet_NaN();
 };
 inline MeanWithError mean_with_error(std::span<const double> x) {
   MeanWithError out;
