@@ -50,12 +50,16 @@ TEST_CASE("tokenizer_reader: what is not supported is refused by name") {
           R"({"type": "ByteLevel", "add_prefix_space": false}, {"type": "Digits", "individual_digits": false},)"
           R"({"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated", "invert": false}]})"),
       "pretokenizers[0].type\" \"Punctuation\" is not supported");
-  says(message_of([] {
-         detail::TokenizerReader(
-             parse_json(R"({"model": {"type": "Unigram", "vocab": []}})", "tokenizer.json"), "tokenizer.json")
-             .read();
-       }),
-       "\"Unigram\" is not supported");
+  says(
+      message_of([] {
+        detail::TokenizerReader(
+            parse_json(
+                R"({"pre_tokenizer": {"type": "Metaspace"}, "model": {"type": "Unigram", "unk_id": 0, "vocab": []}})",
+                "tokenizer.json"),
+            "tokenizer.json")
+            .read();
+      }),
+      "\"model.type\" \"Unigram\" is not supported; supported are BPE");
 }
 
 TEST_CASE("tokenizer_reader: what does not fit together is refused") {

@@ -24,12 +24,15 @@ class TokenizerReader {
   Tokenizer read() {
     root_.allow_only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                       "post_processor", "decoder", "model"});
+    const JsonObject of_model = root_.object("model");  // another kind of model differs in all else too
+    if (const std::string type = of_model.string("type", "BPE"); type != "BPE")
+      refuse_type(of_model, type, "BPE");
     for (const char* const key : {"truncation", "padding"})
       if (root_.has(key))
         tokenizer_.warnings.push_back(root_.file() + ": " + root_.where(key) +
                                       " is not applied: texts are encoded whole");
     if (root_.has("pre_tokenizer")) pre_tokenizer(root_.object("pre_tokenizer"), true);
-    model(root_.object("model"));
+    model(of_model);
     if (root_.has("normalizer")) normalizer(root_.object("normalizer"));
     if (root_.has("decoder")) decoder(root_.object("decoder"));
     for (const std::size_t steps : {tokenizer_.pre_tokenizer.size(), tokenizer_.normalizer.steps.size(),
@@ -81,7 +84,6 @@ class TokenizerReader {
   void model(const JsonObject& json) {
     json.allow_only({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                      "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
-    if (const std::string type = json.string("type", "BPE"); type != "BPE") refuse_type(json, type, "BPE");
     if (const Json* const dropout = json.find("dropout"); dropout && *dropout != 0)
       fail(root_.file(), ": ", json.where("dropout"),
            " is not supported: the same text has to give the same tokens");
