@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "common.hpp"
@@ -68,9 +71,13 @@ struct TrainingArguments {
     app.add_flag("--dry-run", dry_run, "Say what memory, steps and time the run takes, and stop");
   }
 
-  /// The checkpoint to go on from. Throws where OUT holds a run and neither --resume nor --force is given;
-  /// what --force replaces stays until the new run begins.
+  /// The checkpoint to go on from. Throws where OUT holds a run and neither --resume nor --force is given,
+  /// and where a token file cannot be read: a model may take minutes to load. What --force replaces stays
+  /// until the new run begins.
   std::optional<std::filesystem::path> checkpoint() {
+    for (const std::string& given : data) midus::TokenFile{file_and_weight(given).first};
+    for (const std::string& given : evaluations)
+      midus::TokenFile{name_and_value("--eval", given, "NAME=FILE").second};
     run.directory = out;
     run.replace = force || resume;
     const auto newest = midus::newest_checkpoint(out);
@@ -98,10 +105,6 @@ struct TrainingArguments {
   template <class Model>
   int operator()(Model& model, const std::optional<std::filesystem::path>& checkpoint, int argc,
                  char** argv) {
-    constexpr double least = std::numeric_limits<double>::lowest(), most = std::numeric_limits<double>::max();
-    const auto number = [](const std::string& option, const std::string& given) {
-      return command_line::read_number<double>(option, given, least, most);
-    };
     train.schedule.decay = midus::decay_from_name(decay);
     const auto group = [&](const std::string& pattern) -> midus::ParameterGroup& {
       for (auto& [known, settings] : adamw.groups)
@@ -119,10 +122,8 @@ struct TrainingArguments {
     train.length = window_length(length, train.length, model.settings().max_position_embeddings);
     std::vector<midus::DataSource> sources;
     for (const std::string& given : data) {
-      const std::size_t equals = std::filesystem::exists(given) ? given.npos : given.rfind('=');
-      const double weight =
-          equals == given.npos ? 1 : number("--data's WEIGHT in FILE=WEIGHT", given.substr(equals + 1));
-      sources.emplace_back(open_tokens(given.substr(0, equals), run.like, Model::Shape::vocab_size), weight);
+      const auto [file, weight] = file_and_weight(given);
+      sources.emplace_back(open_tokens(file, run.like, Model::Shape::vocab_size), weight);
     }
     run.evaluations =
         open_evaluations("--eval", evaluations, run.like, Model::Shape::vocab_size, train.length);
@@ -139,5 +140,18 @@ struct TrainingArguments {
     }
     std::fprintf(stderr, "%s", midus::describe_trained(model).c_str());
     return midus::Run(trainer, std::move(run))(checkpoint);
+  }
+
+ private:
+  static double number(const std::string& option, const std::string& given) {
+    return command_line::read_number<double>(option, given, std::numeric_limits<double>::lowest(),
+                                             std::numeric_limits<double>::max());
+  }
+
+  /// FILE or FILE=WEIGHT.
+  static std::pair<std::string, double> file_and_weight(const std::string& given) {
+    const std::size_t equals = std::filesystem::exists(given) ? given.npos : given.rfind('=');
+    if (equals == given.npos) return {given, 1};
+    return {given.substr(0, equals), number("--data's WEIGHT in FILE=WEIGHT", given.substr(equals + 1))};
   }
 };

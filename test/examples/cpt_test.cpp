@@ -248,7 +248,11 @@ TEST_CASE_METHOD(Fixture, "cpt: a broken checkpoint is named, and the one before
       said, "The checkpoint before it is run/step-00000003: remove run/step-00000004 to go on from there"));
   std::filesystem::remove_all(directory / "run/step-00000004");
   succeed(cpt(run + " --resume"));
-  CHECK(contains(cpt("model --data none.bin --out run --resume").error, "none.bin"));
+  for (const char* const data : {"--data none.bin", "--data a.bin --eval x=none.bin"}) {
+    const std::string missing = error("model --out run --resume " + std::string(data));
+    CHECK(contains(missing, "none.bin"));
+    CHECK(missing.starts_with("cpt: "));  // before it says that it reads the model
+  }
 }
 
 TEST_CASE_METHOD(Fixture, "cpt: an option that takes all words is named where it took the directory") {
