@@ -116,6 +116,7 @@ int write(const Options& options) {
       progress(done += bytes.size(), all);
     }
   }
+  if (interrupt.requested()) return interrupt.exit_code();
   writer.commit();
   directory.commit();
   progress.end();

@@ -60,15 +60,14 @@ int upscale(const Options& options) {
   mi::AtomicDirectory directory(options.out, options.force);
   mi::write_expanded(base, plan, directory.path());
   try {
-    if (interrupt.requested()) return interrupt.exit_code();
     if (options.no_check)
       std::cout << "not checked (--no-check): whether the logits equal the base's\n";
-    else
+    else if (!interrupt.requested())
       check(options, plan, directory.path(), interrupt);
   } catch (const mi::Error&) {
-    if (interrupt.requested()) return interrupt.exit_code();
-    throw;
+    if (!interrupt.requested()) throw;
   }
+  if (interrupt.requested()) return interrupt.exit_code();
   directory.commit();
   const std::string out = mi::shell_quoted(options.out.string());
   const bool inserts = plan.trained_parameters > 0;
