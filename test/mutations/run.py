@@ -30,7 +30,7 @@ OUT = ROOT / "build/mutations"
 COPIED = ("CMakeLists.txt", "cmake", "include", "examples", "test")
 # The tests of whole models and runs, for what the tests near a file let pass.
 WIDE = ("layers/layers", "model/language_model", "model/invariances", "model/tables:hive", "model/tables:base_llama3",
-        "model/tables:pkm", "train/trainer", "train/optimizer", "train/run")
+        "model/tables:pkm", "train/flops", "train/trainer", "train/optimizer", "train/run")
 COMPILE_FAIL = "compile_fail"  # mistakes in a model's type that must not compile
 MINUTES = 5  # for one test program; longer means that the fault made a loop endless
 

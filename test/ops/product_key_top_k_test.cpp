@@ -135,6 +135,27 @@ TEMPLATE_TEST_CASE("the rule for NaN", "", float, double) {
   CHECK(slots_of_scores<S>({inf, 5}, {3, -inf}, 2) == Slots{0, 2});  // inf − inf counts as −inf
 }
 
+TEST_CASE(
+    "at least k sums are as large as one of the frontier, and the frontier leaves out none of those pairs") {
+  for (Index k = 1; k <= 70; ++k) {
+    Arena scratch;
+    const ProductKeyPairs pairs(k, scratch);
+    Slots expected_a, expected_b, found_a(pairs.frontier_a, pairs.frontier_a + pairs.frontier),
+        found_b(pairs.frontier_b, pairs.frontier_b + pairs.frontier);
+    // of the pairs (i,j) with k pairs up to them, (i+1)(j+1) >= k, those that lose this with one less of i or
+    // of j
+    for (Index i = 0; i < k; ++i)
+      for (Index j = 0; j < k; ++j)
+        if ((i + 1) * (j + 1) >= k && i * (j + 1) < k && (i + 1) * j < k) {
+          expected_a.push_back(static_cast<std::int32_t>(i));
+          expected_b.push_back(static_cast<std::int32_t>(j));
+        }
+    CAPTURE(k);
+    CHECK(found_a == expected_a);
+    CHECK(found_b == expected_b);
+  }
+}
+
 TEMPLATE_TEST_CASE("permuting sub-keys permutes the slots", "", float, double) {
   using S = TestType;
   ProductKeyProblem<S> plain({20, 2, 30, 40, 6}, 5, normal), permuted = plain;

@@ -164,7 +164,10 @@ TEST_CASE("evaluation scores every token once and averages over tokens") {
   randomise(model);
   const TokenFile file = small_file(directory / "data.bin", 31);
   const LossSum by_two = evaluate(model, EvaluationBatches(file, 10), 2);
-  const LossSum by_one = evaluate(model, EvaluationBatches(file, 10), 1);
+  std::vector<std::pair<Index, Index>> progress;
+  const LossSum by_one = evaluate(model, EvaluationBatches(file, 10), 1,
+                                  [&](Index done, Index all) { progress.emplace_back(done, all); });
   CHECK(by_two.count == 30);
   CHECK(by_two.mean() == Approx(by_one.mean()).epsilon(1e-12));
+  CHECK(progress == std::vector<std::pair<Index, Index>>{{1, 3}, {2, 3}, {3, 3}});
 }

@@ -134,25 +134,22 @@ class LanguageModel {
   /// The first step of the stack that a gradient reaches: `depth` where none does.
   std::size_t lowest_step() const { return lowest_; }
 
-  /// The step of the stack that a parameter belongs to, by its name; `depth` for the last norm and the head,
-  /// 0 for the embedding.
-  static std::size_t step_of(std::string_view name) {
-    const auto number = [&](std::string_view prefix) -> std::size_t {
-      std::size_t index = 0;
-      for (const char c : name.substr(prefix.size())) {
-        if (c == '.') break;
-        index = index * 10 + static_cast<std::size_t>(c - '0');
-      }
-      return index;
-    };
-    for (const bool memory : {false, true}) {
-      const std::string_view prefix = memory ? "model.memory_blocks." : "model.layers.";
-      if (!name.starts_with(prefix)) continue;
-      for (std::size_t step = 0; step < depth; ++step)
-        if (Blocks::steps[step].inserted == memory && Blocks::steps[step].index == number(prefix))
-          return step;
-    }
-    return name == "model.embed_tokens.weight" ? 0 : depth;
+  /// Calls f(path, parameter) for the parameters of one step of the stack; the path begins in the block.
+  template <class F>
+  void visit_step(std::size_t step, F&& f) const {
+    const auto [is_memory, index] = Blocks::steps[step];
+    if (!is_memory)
+      Block::visit(blocks_.layers[index], Path(), f);
+    else if constexpr (Config::Where::count > 0)
+      Memory::visit(blocks_.memory_blocks[index], Path(), f);
+  }
+
+  /// The matrix that gives the logits, [V,d]: the embedding's own in a tied model.
+  const Parameter<D, 2>& head() const {
+    if constexpr (Config::tied)
+      return embed_tokens_.weight;
+    else
+      return lm_head_.weight;
   }
 
   /// All gradients, flat. Backward adds to them.
@@ -284,25 +281,12 @@ class LanguageModel {
     if constexpr (!Config::tied) self.lm_head_.visit(self.lm_head_, Path("lm_head"), f);
   }
 
-  const Parameter<D, 2>& head() const {
-    if constexpr (Config::tied)
-      return embed_tokens_.weight;
-    else
-      return lm_head_.weight;
-  }
-
   void find_lowest() {
     lowest_ = embed_tokens_.weight.frozen() ? depth : 0;
-    for (std::size_t step = depth; step-- > 0;) {
-      const auto note = [&](const Path&, const auto& parameter) {
+    for (std::size_t step = depth; step-- > 0;)
+      visit_step(step, [&](const Path&, const auto& parameter) {
         if (!parameter.frozen()) lowest_ = std::min(lowest_, step);
-      };
-      const auto [is_memory, index] = Blocks::steps[step];
-      if (!is_memory)
-        Block::visit(blocks_.layers[index], Path(), note);
-      else if constexpr (Config::Where::count > 0)
-        Memory::visit(blocks_.memory_blocks[index], Path(), note);
-    }
+      });
   }
 
   /// The place of every token: `past` of its sequence came before, none where it is empty.

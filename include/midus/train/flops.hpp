@@ -13,23 +13,26 @@ template <ModelConfig Config, Device D>
 double training_flops_per_token(const LanguageModel<Config, D>& model, Index length) {
   using Model = LanguageModel<Config, D>;
   constexpr double heads_width = Config::AttentionConfig::heads * Model::head_dim;
+  const double attention = 2 * static_cast<double>(length) * heads_width;  // half of T of both products
+  double flops = 0;
+  const auto multiply = [&](const auto& weight, bool reached) {
+    if (std::remove_cvref_t<decltype(weight)>::rank > 1)
+      flops +=
+          2 * static_cast<double>(weight.shape.size()) * (1 + (reached ? 1 : 0) + (weight.frozen() ? 0 : 1));
+  };
   const std::size_t lowest = model.lowest_step();
   bool below_head = lowest < Model::depth;  // whether something trains there
+  for (std::size_t step = 0; step < Model::depth; ++step) {
+    const bool reached = step >= lowest;
+    model.visit_step(step, [&](const Path& path, const auto& parameter) {
+      if (path.str() != "memory.values") multiply(parameter, reached);
+    });
+    flops += attention * (reached ? 3 : 1);
+  }
   model.visit([&](const Path& path, const auto& parameter) {
     if (path.str() == "model.norm.weight" && !parameter.frozen()) below_head = true;
   });
-  double flops = 0;
-  model.visit([&](const Path& path, const auto& parameter) {
-    if (std::remove_cvref_t<decltype(parameter)>::rank == 1 || matches("*.memory.values", path.str())) return;
-    const bool embedding = path.str() == "model.embed_tokens.weight";
-    if (embedding && !Config::tied) return;  // looked up, not multiplied
-    const auto size = static_cast<double>(parameter.shape.size());
-    const bool head = embedding || path.str() == "lm_head.weight";
-    const bool reached = head ? below_head : Model::step_of(path.str()) >= lowest;
-    flops += 2 * size * (1 + (reached ? 1 : 0) + (parameter.frozen() ? 0 : 1));
-  });
-  const double attention = 2 * static_cast<double>(length) * heads_width;  // half of T of both products
-  for (std::size_t step = 0; step < Model::depth; ++step) flops += attention * (step >= lowest ? 3 : 1);
+  multiply(model.head(), below_head);
   return flops;
 }
 
