@@ -163,11 +163,14 @@ TEST_CASE("evaluation scores every token once and averages over tokens") {
   LanguageModel<SmallHive, Cpu<double>> model(device);
   randomise(model);
   const TokenFile file = small_file(directory / "data.bin", 31);
+  const LossSum at_once = evaluate(model, EvaluationBatches(file, 10), 3);
   const LossSum by_two = evaluate(model, EvaluationBatches(file, 10), 2);
   std::vector<std::pair<Index, Index>> progress;
   const LossSum by_one = evaluate(model, EvaluationBatches(file, 10), 1,
                                   [&](Index done, Index all) { progress.emplace_back(done, all); });
-  CHECK(by_two.count == 30);
-  CHECK(by_two.mean() == Approx(by_one.mean()).epsilon(1e-12));
+  for (const LossSum& each : {at_once, by_two, by_one}) {
+    CHECK(each.count == 30);
+    CHECK(each.mean() == Approx(at_once.mean()).epsilon(1e-12));
+  }
   CHECK(progress == std::vector<std::pair<Index, Index>>{{1, 3}, {2, 3}, {3, 3}});
 }
