@@ -196,3 +196,14 @@ TEST_CASE("what a run needs is said, and what does not fit") {
   CHECK_THROWS_WITH(Trainer(model, settings.adamw, data_in(directory.path()), huge),
                     Catch::Contains("a step of 2 times 1125899906842624 windows of 8 tokens needs"));
 }
+
+TEST_CASE("Run: what trains is told by blocks of a kind, and counted") {
+  Cpu<float> device(1);
+  Model model(device);
+  model.train({"model.layers.*.mlp.up_proj.weight", "*.memory.values", "model.norm.weight"});
+  CHECK(describe_trained(model) ==
+        "trains model.layers.{0,1,2}.mlp.up_proj.weight [14, 12]\n"
+        "trains model.memory_blocks.{0,1}.memory.values [25, 3]\n"
+        "trains model.norm.weight [12]\n"
+        "trains 666 of 4050 parameters\n");
+}

@@ -81,6 +81,7 @@ TEST_CASE("Split: documents stay whole") {
 TEST_CASE("Split: percentages from the command line") {
   CHECK(parse_percentages("90,5,5") == Percentages{90, 5, 5});
   CHECK(parse_percentages("99.5,.5") == Percentages{99.5, 0.5});
+  CHECK(parse_percentages("99.75,0.25") == Percentages{99.75, 0.25});
   for (const char* list : {"", ",", "90", "90,5,5,", "90;10", "a,b", "90,-10", "90, 10", "1e1,90",
                            "50.0.0,50", ".,50", "100000000000000000000,5"})
     CHECK_THAT(message_of([&] { parse_percentages(list); }), Catch::Contains("split: "));
