@@ -137,11 +137,7 @@ class LanguageModel {
   /// Calls f(path, parameter) for the parameters of one step of the stack; the path begins in the block.
   template <class F>
   void visit_step(std::size_t step, F&& f) const {
-    const auto [is_memory, index] = Blocks::steps[step];
-    if (!is_memory)
-      Block::visit(blocks_.layers[index], Path(), f);
-    else if constexpr (Config::Where::count > 0)
-      Memory::visit(blocks_.memory_blocks[index], Path(), f);
+    blocks_.visit_step(step, f);
   }
 
   /// The matrix that gives the logits, [V,d]: the embedding's own in a tied model.

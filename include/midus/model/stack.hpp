@@ -58,6 +58,12 @@ struct Stack {
         Inserted::visit(self.memory_blocks[j], path / "memory_blocks" / j, f);
   }
 
+  /// Calls f(path, parameter) for the parameters of one step; the path begins in the block.
+  template <class F>
+  void visit_step(std::size_t step, F&& f) const {
+    with_block(step, *this, [&](const auto& block, const auto&) { block.visit(block, Path(), f); });
+  }
+
   /// From x [R,d] to the last step's output, which is returned. Steps below `lowest` save nothing, since
   /// nothing is back-propagated through them. With `checkpointing` only the steps' inputs are kept, and
   /// backward forms the rest again.
