@@ -2,30 +2,18 @@
 
 #include <string>
 
+#include "io/one_tensor.hpp"
 #include "midus/io/safetensors.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 
 using namespace midus;
 using Catch::Matchers::Contains;
-using midus::test::message_of;
-using midus::test::put_file;
+using midus::test::four;
+using midus::test::one_tensor;
 using midus::test::raw_safetensors;
+using midus::test::refusal;
 using midus::test::TemporaryDirectory;
-
-namespace {
-
-const std::string four = "\x01\x02\x03\x04";
-
-std::string one_tensor(const std::string& members) { return R"({"a":{)" + members + "}}"; }
-
-/// What opening a file of these bytes says.
-std::string refusal(const TemporaryDirectory& directory, const std::string& bytes) {
-  const auto path = put_file(directory / "m.safetensors", bytes);
-  return message_of([&] { SafetensorsFile file(path); });
-}
-
-}  // namespace
 
 TEST_CASE("Each violation names the file, the tensor, what was expected and what was found") {
   const TemporaryDirectory directory;

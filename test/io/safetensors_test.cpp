@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "io/one_tensor.hpp"
 #include "midus/core/random.hpp"
 #include "midus/io/safetensors_writer.hpp"
 #include "support/catch.hpp"
@@ -12,22 +13,15 @@
 
 using namespace midus;
 using Catch::Matchers::Contains;
+using midus::test::four;
 using midus::test::message_of;
+using midus::test::one_tensor;
 using midus::test::put_file;
 using midus::test::raw_safetensors;
+using midus::test::refusal;
 using midus::test::TemporaryDirectory;
 
 namespace {
-
-const std::string four = "\x01\x02\x03\x04";
-
-std::string one_tensor(const std::string& members) { return R"({"a":{)" + members + "}}"; }
-
-/// What opening a file of these bytes says.
-std::string refusal(const TemporaryDirectory& directory, const std::string& bytes) {
-  const auto path = put_file(directory / "m.safetensors", bytes);
-  return message_of([&] { SafetensorsFile file(path); });
-}
 
 std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
