@@ -9,7 +9,9 @@
 #include "midus/core/shape.hpp"
 
 #if defined(MIDUS_GEMM_OPENBLAS)
+#define bfloat16 openblas_bfloat16  // its global name would be ambiguous after `using namespace midus`
 #include <cblas.h>
+#undef bfloat16
 #define MIDUS_GEMM "OpenBLAS"
 #elif defined(MIDUS_GEMM_ONEDNN)
 #include <oneapi/dnnl/dnnl.h>
