@@ -66,7 +66,7 @@ TEMPLATE_TEST_CASE("generate: prefill and decoding have the full forward's logit
         at += count;
         INFO("a prefill of " << prefill << ", position " << at - 1);
         for (Index v = 0; v < vocab; ++v)
-          CHECK(logits(0, v) == Approx(full(at - 1, v)).epsilon(0).margin(1e-12));
+          CHECK(logits(0, v) == Approx(full(at - 1, v)).epsilon(0).margin(1e-11));  // seen: 9e-13
       }
       CHECK(cache.used() == std::vector{static_cast<std::int32_t>(length)});
     }
