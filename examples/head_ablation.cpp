@@ -19,7 +19,8 @@ struct Options {
   int threads = 0;
 };
 
-void print_table(const midus::HeadAblation& ablation) {
+// A program for a model without Memory blocks uses neither of these two.
+[[maybe_unused]] void print_table(const midus::HeadAblation& ablation) {
   std::printf(
       "loss with all memories: %.4f nats/token over %lld tokens; what it grows by without one head's:\n",
       ablation.all.mean(), static_cast<long long>(ablation.all.count));
@@ -33,7 +34,7 @@ void print_table(const midus::HeadAblation& ablation) {
   std::printf("\n");
 }
 
-void write_json(const Options& options, Index length, const midus::HeadAblation& ablation) {
+[[maybe_unused]] void write_json(const Options& options, Index length, const midus::HeadAblation& ablation) {
   midus::Json json;
   json["model"] = options.directory;
   json["file"] = options.data;
