@@ -14,18 +14,22 @@ namespace midus {
 /// begins, and they fit into 16 registers.
 inline constexpr int multiply_add_chains = 12;
 
-/// `count` times x = x · factor + term, in each chain: nothing but registers is involved.
+/// `count` times x = ± factor · term + x, in each chain: nothing but registers is involved. (Of the other
+/// form, x · factor + term, clang makes a copy of the term each time, and keeps the chains in memory for it.)
 template <class S>
 [[gnu::noinline]] S multiply_adds(Index count, S factor, S term) {
   simd::Packet<S> x[multiply_add_chains];  // NOLINT: std::array of packets draws warnings from g++
-  const auto a = simd::broadcast(factor), b = simd::broadcast(term);
+  auto a = simd::broadcast(factor);
+  const auto b = simd::broadcast(term);
   MIDUS_UNROLL
   for (int i = 0; i < multiply_add_chains; ++i) x[i] = simd::broadcast(static_cast<S>(i));
   for (Index k = 0; k < count; ++k) {
+    a = -a;  // one product for all would be formed once where the processor does not fuse
     MIDUS_UNROLL
-    for (int i = 0; i < multiply_add_chains; ++i) x[i] = simd::multiply_add(x[i], a, b);
+    for (int i = 0; i < multiply_add_chains; ++i) x[i] = simd::multiply_add(a, b, x[i]);
   }
   S sum = 0;
+  MIDUS_UNROLL
   for (int i = 0; i < multiply_add_chains; ++i) sum += simd::sum_of<S>(x[i]);
   return sum;
 }
