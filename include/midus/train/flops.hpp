@@ -1,6 +1,8 @@
 // How much arithmetic a training step takes.
 #pragma once
 
+#include <type_traits>
+
 #include "midus/model/language_model.hpp"
 
 namespace midus {
