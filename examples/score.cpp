@@ -85,12 +85,15 @@ struct Documents {
   std::vector<midus::ScoringRequest> requests;
   std::vector<std::size_t> document;  ///< of each request
   std::vector<double> words, bytes;   ///< of each document
+  std::vector<Index> tokens;          ///< of each document
 
   Documents(const Options& options, midus::ScoringEncoder& encode, Index length) {
     if (options.perplexity.empty()) return;
     for_lines(options.perplexity, options.limit, [&](const midus::JsonObject& line) {
       const std::string text = line.string(options.text_field);
-      for (midus::ScoringRequest& window : midus::rolling_windows(encode(text), encode.prefix(), length)) {
+      const std::vector<std::int32_t> ids = encode(text);
+      tokens.push_back(static_cast<Index>(ids.size()));
+      for (midus::ScoringRequest& window : midus::rolling_windows(ids, encode.prefix(), length)) {
         requests.push_back(std::move(window));
         document.push_back(words.size());
       }
@@ -109,6 +112,7 @@ struct Questions {
   std::vector<midus::ScoringRequest> requests;    ///< one for each choice
   std::vector<std::vector<std::string>> choices;  ///< of each question
   std::vector<std::size_t> answers;               ///< of each question
+  Index cut = 0;                                  ///< questions whose context does not fit, and is cut
 
   Questions(const Options& options, midus::ScoringEncoder& encode, Index length) {
     if (options.multiple_choice.empty()) return;
@@ -116,30 +120,48 @@ struct Questions {
       const std::string context = line.string(options.context_field);
       choices.push_back(line.strings(options.choices_field));
       if (choices.back().empty()) line.refuse(options.choices_field, "at least one choice");
+      // By the delimiter's log-likelihood alone an empty one would win, and it has none per character.
+      if (std::ranges::count(choices.back(), "") > 0)
+        line.refuse(options.choices_field, "choices of at least one character each");
       const auto last = static_cast<Index>(choices.back().size()) - 1;
       answers.push_back(static_cast<std::size_t>(line.integer(options.answer_field, 0, last)));
+      bool fits = true;
       try {
-        for (const std::string& choice : choices.back())
+        for (const std::string& choice : choices.back()) {
           requests.push_back(
               midus::continuation_request(encode, context, options.delimiter + choice, length));
+          fits = fits && requests.back().cut == 0;
+        }
       } catch (const midus::Error& error) {
         fail(line.file(), ": ", error.what());
       }
+      cut += fits ? 0 : 1;
     });
   }
 };
 
+/// A line of a JSONL file. A file's name may be no UTF-8: what is not is replaced.
+std::string line_of(const midus::Json& json) {
+  return json.dump(-1, ' ', false, midus::Json::error_handler_t::replace) + "\n";
+}
+
 /// A standard error, null where there is none.
 midus::Json error_in_json(double error) { return std::isnan(error) ? midus::Json() : midus::Json(error); }
 
-/// Σ log-likelihoods over words and bytes of documents; their log-likelihoods go to `samples`, a line each.
+/// Σ log-likelihoods over words and bytes of documents; what each has goes to `samples`, a line each.
 template <class Model>
 midus::Json perplexity(Model& model, const Documents& documents, const Options& options,
                        std::string& samples) {
   const std::vector<double> scores = log_likelihoods(model, documents.requests, options.batch);
   std::vector<double> nats(documents.words.size());  // of each document
   for (std::size_t i = 0; i < scores.size(); ++i) nats[documents.document[i]] -= scores[i];
-  for (const double x : nats) samples += midus::Json{{"log_likelihood", -x}}.dump() + "\n";
+  for (std::size_t i = 0; i < nats.size(); ++i)
+    samples += line_of({{"file", options.perplexity},
+                        {"index", i},
+                        {"log_likelihood", -nats[i]},
+                        {"tokens", documents.tokens[i]},
+                        {"words", documents.words[i]},
+                        {"bytes", documents.bytes[i]}});
   const midus::MeanWithError by_word = midus::ratio_with_error(nats, documents.words),
                              by_byte = midus::ratio_with_error(nats, documents.bytes);
   midus::Json json;
@@ -154,8 +176,8 @@ midus::Json perplexity(Model& model, const Documents& documents, const Options& 
   return json;
 }
 
-/// Accuracy by log-likelihood, and by log-likelihood per character; those of the choices go to `samples`, a
-/// line for each question.
+/// Accuracy by log-likelihood, and by log-likelihood per character; what was asked, what each choice is worth
+/// and which is taken goes to `samples`, a line for each question.
 template <class Model>
 midus::Json multiple_choice(Model& model, const Questions& questions, const Options& options,
                             std::string& samples) {
@@ -167,14 +189,28 @@ midus::Json multiple_choice(Model& model, const Questions& questions, const Opti
     const auto chosen = midus::choose(of_choices, choices[question]);
     right.push_back(chosen.best == questions.answers[question] ? 1 : 0);
     right_per_character.push_back(chosen.best_per_character == questions.answers[question] ? 1 : 0);
-    samples +=
-        midus::Json{{"log_likelihoods", std::vector(of_choices.begin(), of_choices.end())}}.dump() + "\n";
+    std::vector<Index> tokens, cut;
+    for (const midus::ScoringRequest& request :
+         std::span(questions.requests).subspan(at, choices[question].size())) {
+      tokens.push_back(request.scored);
+      cut.push_back(request.cut);
+    }
+    samples += line_of({{"file", options.multiple_choice},
+                        {"index", question},
+                        {"choices", choices[question]},
+                        {"log_likelihoods", std::vector(of_choices.begin(), of_choices.end())},
+                        {"tokens", tokens},
+                        {"cut", cut},
+                        {"chosen", chosen.best},
+                        {"chosen_per_character", chosen.best_per_character},
+                        {"answer", questions.answers[question]}});
   }
   const midus::MeanWithError acc = midus::mean_with_error(right),
                              norm = midus::mean_with_error(right_per_character);
   midus::Json json;
   json["file"] = options.multiple_choice;
   json["questions"] = choices.size();
+  json["contexts_cut"] = questions.cut;
   json["acc"] = acc.mean;
   json["acc_stderr"] = error_in_json(acc.error);
   json["acc_norm"] = norm.mean;
@@ -196,6 +232,9 @@ void print(const midus::Json& results) {
         else
           std::printf(" ± %.4f\n", error.get<double>());
       }
+    if (const long long cut = result.value("contexts_cut", 0LL); cut > 0)
+      std::printf("  of %lld questions the context was cut on the left, since the model cannot read it all\n",
+                  cut);
   }
 }
 
@@ -293,8 +332,9 @@ int main(int argc, char** argv) {
   add_number(app, "--limit", options.limit, "The first lines of each file only", 1);
   add_number(app, "--batch", options.batch, "Requests at once: memory, and results to rounding", 1);
   app.add_option("--json", options.json, "Write the numbers to this file too");
-  app.add_option("--samples", options.samples,
-                 "Write the log-likelihoods of each document and question to this JSONL file");
+  app.add_option(
+      "--samples", options.samples,
+      "Write what each document and choice is worth, and which choice is taken, to this JSONL file");
   add_store(app, options.store);
   add_threads(app, options.threads);
   return run_program(app, argc, argv, [&] {

@@ -1,5 +1,6 @@
 // Runs the program `score` (examples/score.cpp) as a user does.
 #include <cmath>
+#include <sstream>
 
 #include "examples/model_files.hpp"
 #include "examples/program.hpp"
@@ -162,6 +163,11 @@ TEST_CASE_METHOD(Fixture, "score: what cannot be scored is said") {
   CHECK(contains(error("--perplexity none --prefix 1"), "none"));
   put_file(directory / "mc.jsonl", R"({"context": "a", "choices": [], "answer": 0})");
   CHECK(contains(error("--multiple-choice mc.jsonl --prefix 1"), "at least one choice"));
+  put_file(directory / "mc.jsonl",
+           "\n"
+           R"({"context": "a", "choices": ["b", ""], "answer": 0})");
+  CHECK(contains(error("--multiple-choice mc.jsonl --prefix 1"),
+                 "mc.jsonl, line 2: \"choices\" must be choices of at least one character each, found"));
   put_file(directory / "docs.jsonl", "{\"text\": \"\"}\n\n{\"text\": \"\"}\n");
   CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "docs.jsonl: every document is empty"));
   put_file(directory / "docs.jsonl", "\n[1]\n");
@@ -184,6 +190,39 @@ TEST_CASE_METHOD(Fixture, "score: what cannot be scored is said") {
   CHECK_FALSE(contains(longer, "scored"));
   std::filesystem::remove(directory / "model/tokenizer.json");
   CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "score: model has no tokenizer.json"));
+}
+
+TEST_CASE_METHOD(Fixture, "score: samples say what was asked, what was taken and what was right") {
+  put_file(directory / "docs.jsonl", "{\"text\": \"abc d\"}\n\n{\"text\": \"é\"}\n");
+  put_file(directory / "mc.jsonl", R"({"context": "one", "choices": ["two", "twofold"], "answer": 1})"
+                                   "\n"
+                                   R"({"context": "a longer one", "choices": ["x"], "answer": 0})"
+                                   "\n");
+  const Json results = score(
+      "--perplexity docs.jsonl --multiple-choice mc.jsonl --prefix 10 --samples samples.jsonl --length 12");
+  CHECK(results[1]["contexts_cut"] == 1);
+  CHECK(contains(file_bytes(directory / "stdout.log"), "of 1 questions the context was cut on the left"));
+  std::istringstream lines(file_bytes(directory / "samples.jsonl"));
+  std::vector<Json> samples;
+  for (std::string line; std::getline(lines, line);) samples.push_back(parse_json(line, "samples.jsonl"));
+  REQUIRE(samples.size() == 4);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(samples[i].at("file") == "docs.jsonl");
+    CHECK(samples[i].at("index") == i);
+    CHECK(samples[i].at("log_likelihood").get<double>() < 0);
+    CHECK(samples[i + 2].at("file") == "mc.jsonl");
+    CHECK(samples[i + 2].at("index") == i);
+  }
+  CHECK(samples[0].at("tokens") == 5);
+  CHECK(samples[0].at("words") == 2);
+  CHECK(samples[1].at("bytes") == 2);
+  CHECK(samples[2].at("choices") == Json{"two", "twofold"});
+  CHECK(samples[2].at("tokens") == Json{4, 8});  // with the blank before them
+  CHECK(samples[2].at("cut") == Json{0, 0});
+  CHECK(samples[2].at("chosen") == 0);  // the other one's beginning
+  CHECK(samples[2].at("answer") == 1);
+  CHECK(samples[2].at("chosen_per_character").is_number_integer());
+  CHECK(samples[3].at("cut") == Json{1});  // 12 of the context and 2 scored, of which the last is no input
 }
 
 TEST_CASE_METHOD(Fixture, "score: one document or question has no standard error") {

@@ -54,6 +54,8 @@ TEST_CASE("scoring: white space at the end of a context belongs to the continuat
   const std::vector<std::string> choices{"yes", "no"};
   CHECK(choose(std::vector<double>{-3.3, -2.4}, choices).best == 1);
   CHECK(choose(std::vector<double>{-3.3, -2.4}, choices).best_per_character == 0);
+  CHECK_THROWS_WITH(choose(std::vector<double>{-3.3, -2.4}, std::vector<std::string>{"yes", ""}),
+                    Catch::Contains("choice 1 is empty"));
 }
 
 TEST_CASE("scoring: requests are cut on the left, and an empty context is the prefix token") {
@@ -63,7 +65,9 @@ TEST_CASE("scoring: requests are cut on the left, and an empty context is the pr
   const ScoringRequest whole = continuation_request(encode, "ab ", "cd", 100);
   CHECK(whole.ids == Ids{'a', 'b', ' ', 'c', 'd'});
   CHECK(whole.scored == 3);
+  CHECK(whole.cut == 0);
   CHECK(continuation_request(encode, "ab ", "cd", 3).ids == Ids{'b', ' ', 'c', 'd'});
+  CHECK(continuation_request(encode, "ab ", "cd", 3).cut == 1);
   CHECK(continuation_request(encode, "", "cd", 100).ids == Ids{7, 'c', 'd'});
   CHECK(continuation_request(encode, "", "cd", 100).scored == 2);
   CHECK(continuation_request(encode, "", "\acd", 100).ids ==

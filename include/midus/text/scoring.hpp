@@ -23,6 +23,7 @@ namespace midus {
 struct ScoringRequest {
   std::vector<std::int32_t> ids;  ///< context and targets
   Index scored = 0;
+  Index cut = 0;  ///< tokens of the context that were left out, on the left, since they do not fit
 };
 
 /// Cuts a text into windows of at most `most` inputs, so that every token is predicted once: the first window
@@ -120,7 +121,8 @@ inline ScoringRequest continuation_request(ScoringEncoder& encode, std::string_v
   if (request.scored > most)
     fail("the continuation ", in_quotes(continuation), " has ", request.scored,
          " tokens, and the model reads ", most, " at most");
-  if (size > most + 1) request.ids.erase(request.ids.begin(), request.ids.begin() + (size - most - 1));
+  request.cut = std::max<Index>(0, size - most - 1);
+  request.ids.erase(request.ids.begin(), request.ids.begin() + request.cut);
   return request;
 }
 
@@ -146,13 +148,14 @@ inline Index words_in(std::string_view text) {
 }
 
 /// What a multiple-choice question gives: the choice with the largest log-likelihood, and with the largest
-/// per character.
+/// per character; of equal ones the first. Throws `Error` where a choice is empty: it has no character.
 struct ChoiceScores {
   std::size_t best = 0, best_per_character = 0;
 };
 inline ChoiceScores choose(std::span<const double> log_likelihoods, std::span<const std::string> choices) {
   ChoiceScores scores;
   const auto per_character = [&](std::size_t i) {
+    if (choices[i].empty()) fail("choice ", i, " is empty; expected at least one character");
     return log_likelihoods[i] / static_cast<double>(characters_in(choices[i]));
   };
   for (std::size_t i = 1; i < choices.size(); ++i) {
