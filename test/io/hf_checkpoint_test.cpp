@@ -188,6 +188,31 @@ TEST_CASE("checkpoint: what lies in the directory that a model is like comes out
   CHECK(onto_itself == after);
 }
 
+TEST_CASE(
+    "checkpoint: what the base's files say of themselves is kept when a model in memory is saved") {  // SV-01
+  const TemporaryDirectory directory;
+  Cpu<float> device(1);
+  const auto base = directory / "base", file = base / "model.safetensors";
+  save(random_model<SmallTied>(device), base);
+  const std::string bytes = file_bytes(file);
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof length);
+  const auto metadata_of = [&](const Json& metadata, const SaveOptions& options) {
+    Json header = parse_json(bytes.substr(8, length), "the test");
+    header["__metadata__"] = metadata;
+    put_file(file, raw_safetensors(header.dump(), bytes.substr(8 + length)));
+    save(load<SmallTied>(base, device), directory / "out", options);
+    return CheckpointFiles(directory / "out").metadata();
+  };
+  const Json notes = {{"format", "mlx"}, {"training", "x"}, {"note", "y"}};
+  const SafetensorsMetadata kept = {{"format", "pt"}, {"training", "x"}, {"note", "y"}};
+  CHECK(metadata_of(notes, {.like = base, .force = true}) == kept);
+  CHECK(metadata_of(notes, {.like = base, .dtype = Dtype::bf16, .force = true}) == kept);
+  CHECK(metadata_of(notes, {.like = base, .force = true, .shard_bytes = 700}) == kept);
+  CHECK(metadata_of(nullptr, {.like = base, .force = true}) == SafetensorsMetadata{{"format", "pt"}});
+  CHECK(metadata_of(notes, {.force = true}) == SafetensorsMetadata{{"format", "pt"}});
+}
+
 TEST_CASE("checkpoint: the forms that published files have give the same logits",
           "[LD-06][LD-11][AR-06][AR-07]") {
   const TemporaryDirectory directory;

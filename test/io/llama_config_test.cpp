@@ -30,11 +30,13 @@ TEST_CASE("The shape: its key, and the fields in which two differ") {
   };
   CHECK(differences(b, b).empty());
   CHECK(differences(a, b) ==
-        "tie_word_embeddings:true/false midus.memory:absent/hml midus.positions:absent/[1, 3] "
-        "midus.num_keys:absent/8 midus.top_k:absent/2 midus.value_rank:absent/4 ");
+        "tie_word_embeddings:true/false midus:none/hml positions [1, 3] num_keys 8 top_k 2 value_rank 4 ");
   CHECK(differences(b, c) ==
-        "midus.memory:hml/pkm midus.positions:[1, 3]/[0] midus.top_k:2/8 midus.value_rank:4/absent "
-        "midus.memory_heads:absent/3 midus.query_dim:absent/10 ");
+        "midus:hml positions [1, 3] num_keys 8 top_k 2 value_rank 4/pkm positions [0] num_keys 8 top_k 8 "
+        "memory_heads 3 query_dim 10 ");
+  LlamaConfig wider = b;
+  wider.memory->top_k = 3;
+  CHECK(differences(b, wider) == "midus.top_k:2/3 ");
   LlamaConfig other = b;  // numbers that are no shape
   other.rms_norm_eps = 0.5;
   other.rope.theta = 3;

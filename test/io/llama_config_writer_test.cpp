@@ -75,6 +75,25 @@ TEST_CASE("SV-02: writing changes only what must change") {
   CHECK_FALSE(written.contains("rope_scaling"));
   CHECK_FALSE(written.contains("rope_theta"));
   CHECK(read(written).rope == half.rope);
+
+  // Both spellings, for both versions of transformers, stay and stay in step.
+  Json both = newer;
+  both["rope_theta"] = 5e5;
+  both["rope_scaling"] = json["rope_scaling"];
+  LlamaConfig twice = read(both);
+  CHECK(dump_json(to_json(twice)) == dump_json(both));
+  twice.rope = {1e6, Llama3Scaling{4, 1, 4, 64}};
+  Json changed = to_json(twice);
+  CHECK(read(changed).rope == twice.rope);
+  CHECK(changed["rope_theta"] == 1e6);
+  CHECK(changed["rope_scaling"]["factor"] == 4);
+  CHECK(changed["rope_parameters"]["rope_theta"] == 1e6);
+  CHECK(changed["rope_parameters"]["factor"] == 4);
+  twice.rope.llama3.reset();
+  changed = to_json(twice);
+  CHECK(changed["rope_scaling"].is_null());
+  CHECK(changed["rope_parameters"] == Json{{"rope_type", "default"}, {"rope_theta", 1e6}});
+  CHECK(read(changed).rope == twice.rope);
 }
 
 TEST_CASE("Memory blocks come into a configuration, and go again") {

@@ -71,7 +71,8 @@ TEST_CASE("Each violation names the file, the tensor, what was expected and what
   says(R"({"__metadata__":{"k":null}})", "", "__metadata__: \"k\" must be a text, found null");
   says(R"({"__metadata__":{"k":{}}})", "", "__metadata__: \"k\" must be a text, found an object");
   says(R"({"__metadata__":[]})", "", "__metadata__ must map texts to texts, found a list");
-  says(R"({"__metadata__":null})", "", "__metadata__ must map texts to texts, found null");
+  says(R"({"__metadata__":"pt"})", "", "__metadata__ must map texts to texts, found \"pt\"");
+  says(R"({"__metadata__":null,"__metadata__":null})", "", "\"__metadata__\" occurs twice");
   says(R"({"__metadata__":{"k":"1","k":"1"}})", "", "__metadata__: the key \"k\" occurs twice");
   says(R"({"__metadata__":{},"__metadata__":{}})", "", "\"__metadata__\" occurs twice");
   // Sizes.
@@ -120,6 +121,8 @@ TEST_CASE("What the reference accepts is accepted") {
                       R"(,"x":1,"y":[{"dtype":[[]]},"z",null,-1,1.5,true],"w":{"shape":{"a":[]}},"v":null)"),
            R"({"__metadata__":{},"e":{"dtype":"F64","shape":[0],"data_offsets":[4,4]},"a":{)" + good +
                R"(},"d":{"dtype":"F64","shape":[0],"data_offsets":[0,0]}})",
+           R"({"__metadata__":null,"a":{)" + good + "}}",  // E2: as mlx writes it
+           R"({"a":{)" + good + R"(},"__metadata__": null })",
            one_tensor(R"("dtype":"F32","shape":[0,9223372036854775807],"data_offsets":[0,0]},"b":{)" + good),
        }) {
     INFO(header);

@@ -95,10 +95,10 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
                  const SaveOptions& options = {}) {
   LlamaConfig config = config_of(model, options.like);
   std::optional<CheckpointFiles> like;
-  if (!options.dtype && !options.like.empty() && holds_weights(options.like)) like.emplace(options.like);
-  if (!like) config.dtype = options.dtype.value_or(dtype_of<typename D::Scalar>);
+  if (!options.like.empty() && holds_weights(options.like)) like.emplace(options.like);
+  if (options.dtype || !like) config.dtype = options.dtype.value_or(dtype_of<typename D::Scalar>);
   const auto dtype_for = [&](const std::string& name) {
-    const StoredTensor* const stored = like ? like->find(name) : nullptr;
+    const StoredTensor* const stored = like && !options.dtype ? like->find(name) : nullptr;
     return stored ? stored->dtype : config.dtype.value_or(dtype_of<typename D::Scalar>);
   };
   write_llama_config(config, directory);
@@ -107,7 +107,8 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
     const auto& extents = parameter.shape.extents;
     tensors.push_back({path.str(), dtype_for(path.str()), {std::begin(extents), std::end(extents)}});
   });
-  CheckpointWriter writer(directory, tensors, {{"format", "pt"}}, options.shard_bytes);
+  CheckpointWriter writer(directory, tensors, like ? like->metadata() : SafetensorsMetadata(),
+                          options.shard_bytes);
   model.visit([&](const Path& path, const auto& parameter) {
     using S = typename D::Scalar;
     std::vector<S> widened;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <iomanip>
 #include <optional>
@@ -57,8 +58,9 @@ struct LlamaConfig {
 
   std::vector<Expansion> history;  ///< `depth_upscaling`, oldest first
 
-  Json original = Json::object();  ///< the whole file, known keys and unknown ones, in its order
-  std::string file = "config";     ///< what errors call it
+  Json original = Json::object();     ///< the whole file, known keys and unknown ones, in its order
+  std::string file = "config";        ///< what errors call it
+  std::vector<std::string> warnings;  ///< sentences for the user: what the file says twice, and differently
 };
 
 /// One field of a model's shape, as messages show it.
@@ -102,26 +104,39 @@ inline std::vector<ShapeField> shape_fields(const LlamaConfig& config) {
   return fields;
 }
 
-/// A field in which two shapes differ; "absent" where one of them has no such field.
+/// The Memory blocks in the words of config.json: "hml positions [1, 3] num_keys 8 top_k 2 value_rank 4", or
+/// "none".
+inline std::string memory_blocks_text(const LlamaConfig& config) {
+  std::string out;
+  for (const ShapeField& field : shape_fields(config))
+    if (field.name == "midus.memory")
+      out = field.value;  // the kind
+    else if (field.name.starts_with("midus."))
+      out += " " + field.name.substr(6) + " " + field.value;
+  return out.empty() ? "none" : out;
+}
+
+/// A field in which two shapes differ.
 struct ShapeDifference {
   std::string name;
   std::string left, right;
 };
 
 /// The fields in which the shapes of two models differ; none: a program compiled for one runs the other.
+/// Memories of two kinds, or of one model alone, are one field, `midus`.
 inline std::vector<ShapeDifference> shape_differences(const LlamaConfig& left, const LlamaConfig& right) {
-  const auto value = [](const std::vector<ShapeField>& fields, const std::string& name) -> std::string {
-    for (const ShapeField& field : fields)
-      if (field.name == name) return field.value;
-    return "absent";
-  };
-  const std::vector<ShapeField> ours = shape_fields(left), theirs = shape_fields(right);
+  std::vector<ShapeField> ours = shape_fields(left), theirs = shape_fields(right);
+  if (!std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(),
+                  [](const ShapeField& a, const ShapeField& b) { return a.name == b.name; })) {
+    for (const auto& [fields, config] : {std::pair{&ours, &left}, {&theirs, &right}}) {
+      std::erase_if(*fields, [](const ShapeField& field) { return field.name.starts_with("midus."); });
+      fields->push_back({"midus", memory_blocks_text(*config)});
+    }
+  }
   std::vector<ShapeDifference> differences;
-  for (const ShapeField& field : ours)
-    if (value(theirs, field.name) != field.value)
-      differences.push_back({field.name, field.value, value(theirs, field.name)});
-  for (const ShapeField& field : theirs)
-    if (value(ours, field.name) == "absent") differences.push_back({field.name, "absent", field.value});
+  for (std::size_t i = 0; i < ours.size(); ++i)
+    if (ours[i].value != theirs[i].value)
+      differences.push_back({ours[i].name, ours[i].value, theirs[i].value});
   return differences;
 }
 

@@ -61,49 +61,84 @@ inline void refuse_unsupported(const JsonObject& config) {
       if (layer != "full_attention") config.refuse("layer_types", "\"full_attention\" for every layer");
 }
 
-/// `rope_theta` and `rope_scaling` (transformers up to 4), or `rope_parameters` (from 5 on), which has both.
-inline RopeSettings read_rope(const JsonObject& config) {
-  constexpr double largest = 1e12;
-  RopeSettings rope;
-  rope.theta = config.number("rope_theta", 0, largest, 10000);
-  if (config.has("rope_parameters") && config.has("rope_scaling"))
-    config.refuse("rope_scaling", "absent where there is \"rope_parameters\"");
-  const char* const key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  if (!config.has(key)) return rope;
-  const JsonObject scaling = config.object(key);
+namespace detail {
 
-  if (scaling.has("rope_theta")) {
-    const double theta = scaling.number("rope_theta", 0, largest);
-    if (config.has("rope_theta") && theta != rope.theta)
-      config.refuse("rope_theta", text("the same as ", scaling.where("rope_theta"), " (", theta, ")"));
-    rope.theta = theta;
-  }
+inline constexpr double largest_rope_number = 1e12;
+
+/// The scaling of `rope_scaling` or `rope_parameters`, which differ in name alone; none for the type
+/// "default".
+inline std::optional<Llama3Scaling> read_rope_scaling(const JsonObject& scaling) {
   // "type" is the older spelling.
   const std::string old_name = scaling.string("type", "default");
   const std::string type = scaling.string("rope_type", old_name);
   if (scaling.has("type") && old_name != type)
     scaling.refuse("type", "the same as " + scaling.where("rope_type") + ", " + in_quotes(type));
+  if (scaling.has("partial_rotary_factor") && !(*scaling.find("partial_rotary_factor") == 1))
+    scaling.refuse("partial_rotary_factor", "1: midus rotates whole heads");
   if (type == "default") {
     if (!scaling.has("rope_type") && !scaling.has("type") && scaling.has("factor"))
       scaling.refuse("rope_type", "\"llama3\" or \"default\"");
     scaling.allow_only({"rope_type", "type", "rope_theta", "partial_rotary_factor"});
-  } else if (type == "llama3") {
-    scaling.allow_only({"rope_type", "type", "rope_theta", "partial_rotary_factor", "factor",
-                        "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"});
-    Llama3Scaling llama3;
-    llama3.factor = scaling.number("factor", 0, largest);
-    llama3.low_freq_factor = scaling.number("low_freq_factor", 0, largest);
-    llama3.high_freq_factor = scaling.number("high_freq_factor", 0, largest);
-    llama3.original_max_position_embeddings =
-        static_cast<double>(scaling.integer("original_max_position_embeddings", 1, config_limit::positions));
-    if (llama3.low_freq_factor >= llama3.high_freq_factor)
-      scaling.refuse("low_freq_factor", text("less than high_freq_factor, ", llama3.high_freq_factor));
-    rope.llama3 = llama3;
-  } else {
-    scaling.refuse(scaling.has("rope_type") ? "rope_type" : "type", "\"llama3\" or \"default\"");
+    return std::nullopt;
   }
-  if (scaling.has("partial_rotary_factor") && !(*scaling.find("partial_rotary_factor") == 1))
-    scaling.refuse("partial_rotary_factor", "1: midus rotates whole heads");
+  if (type != "llama3")
+    scaling.refuse(scaling.has("rope_type") ? "rope_type" : "type", "\"llama3\" or \"default\"");
+  scaling.allow_only({"rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "low_freq_factor",
+                      "high_freq_factor", "original_max_position_embeddings"});
+  Llama3Scaling llama3;
+  llama3.factor = scaling.number("factor", 0, largest_rope_number);
+  llama3.low_freq_factor = scaling.number("low_freq_factor", 0, largest_rope_number);
+  llama3.high_freq_factor = scaling.number("high_freq_factor", 0, largest_rope_number);
+  llama3.original_max_position_embeddings =
+      static_cast<double>(scaling.integer("original_max_position_embeddings", 1, config_limit::positions));
+  if (llama3.low_freq_factor >= llama3.high_freq_factor)
+    scaling.refuse("low_freq_factor", text("less than high_freq_factor, ", llama3.high_freq_factor));
+  return llama3;
+}
+
+/// Throws where the two spellings say different scalings, naming a member in which they do.
+inline void check_same_scaling(const JsonObject& scaling, const JsonObject& parameters) {
+  const std::optional<Llama3Scaling> a = read_rope_scaling(scaling), b = read_rope_scaling(parameters);
+  if (a == b) return;
+  const auto differ = [&](std::string_view key, const auto& expected) {
+    scaling.refuse(key, text("the same as ", parameters.where(key), ", ", expected));
+  };
+  if (!a || !b)
+    scaling.refuse(
+        scaling.has("rope_type") || !scaling.has("type") ? "rope_type" : "type",
+        text("the same as ", parameters.where("rope_type"), ", ", b ? "\"llama3\"" : "\"default\""));
+  if (a->factor != b->factor) differ("factor", b->factor);
+  if (a->low_freq_factor != b->low_freq_factor) differ("low_freq_factor", b->low_freq_factor);
+  if (a->high_freq_factor != b->high_freq_factor) differ("high_freq_factor", b->high_freq_factor);
+  differ("original_max_position_embeddings", b->original_max_position_embeddings);
+}
+
+}  // namespace detail
+
+/// `rope_theta` and `rope_scaling` (transformers up to 4), or `rope_parameters` (from 5 on), which has both.
+/// A file may hold both spellings, for both versions: then they must say the same.
+inline RopeSettings read_rope(const JsonObject& config) {
+  RopeSettings rope;
+  std::optional<double> theta;
+  std::string theta_from;
+  const auto read_theta = [&](const JsonObject& object) {
+    if (!object.has("rope_theta")) return;
+    const double here = object.number("rope_theta", 0, detail::largest_rope_number);
+    if (theta && *theta != here)
+      object.refuse("rope_theta", text("the same as ", theta_from, " (", *theta, ")"));
+    theta = here, theta_from = object.where("rope_theta");
+  };
+  std::optional<JsonObject> scaling;
+  for (const char* const key : {"rope_parameters", "rope_scaling"}) {
+    if (!config.has(key)) continue;
+    const JsonObject object = config.object(key);
+    read_theta(object);
+    if (scaling) detail::check_same_scaling(object, *scaling);
+    rope.llama3 = detail::read_rope_scaling(object);
+    scaling = object;
+  }
+  read_theta(config);
+  rope.theta = theta.value_or(10000);
   return rope;
 }
 
@@ -230,12 +265,16 @@ inline LlamaConfig parse_llama_config(const Json& json, const std::string& file)
       object.integer("max_position_embeddings", 1, config_limit::positions, 2048);
   config.bos_token_ids = read_token_ids(object, "bos_token_id", config.vocab_size);
   config.eos_token_ids = read_token_ids(object, "eos_token_id", config.vocab_size);
-  for (const std::string_view key : {"torch_dtype", "dtype"}) {  // up to transformers 4, and from 5 on
+  for (const std::string_view key : {"dtype", "torch_dtype"}) {  // from transformers 5 on, and up to 4
     if (!object.has(key)) continue;
     const std::optional<Dtype> dtype = weight_dtype_from(object.string(key));
     if (!dtype) object.refuse(key, "\"float64\", \"float32\", \"float16\" or \"bfloat16\"");
-    if (config.dtype && config.dtype != dtype) object.refuse(key, "the same as \"torch_dtype\"");
-    config.dtype = dtype;
+    if (config.dtype && config.dtype != dtype)
+      config.warnings.push_back(text(file, ": \"dtype\" is ", found_text(*object.find("dtype")),
+                                     " and \"torch_dtype\" ", found_text(*object.find("torch_dtype")),
+                                     ": transformers 5 follows the first, 4 the second; midus the types that "
+                                     "the tensors have"));
+    if (!config.dtype) config.dtype = dtype;
   }
   if (object.has("midus")) config.memory = read_memory(object.object("midus"), config);
   if (config.memory.has_value() !=

@@ -67,12 +67,10 @@ inline Json history_to_json(const std::vector<Expansion>& history) {
   return json;
 }
 
-/// The RoPE settings in the form that the file has already, transformers 4's where it has none.
+/// The RoPE settings in every spelling that the file has already, transformers 4's where it has none.
 inline void put_rope(Json& json, const RopeSettings& rope) {
-  const bool nested = json.contains("rope_parameters");
-  Json scaling = nested ? Json{{"rope_type", "default"}} : Json();
+  Json scaling;
   if (rope.llama3) {
-    scaling = Json::object();
     scaling["rope_type"] = "llama3";
     scaling["factor"] = rope.llama3->factor;
     scaling["low_freq_factor"] = rope.llama3->low_freq_factor;
@@ -80,9 +78,13 @@ inline void put_rope(Json& json, const RopeSettings& rope) {
     scaling["original_max_position_embeddings"] =
         static_cast<Index>(rope.llama3->original_max_position_embeddings);
   }
-  if (nested) scaling["rope_theta"] = rope.theta;
-  if (!nested || json.contains("rope_theta")) json["rope_theta"] = rope.theta;
-  json[nested ? "rope_parameters" : "rope_scaling"] = std::move(scaling);
+  const bool newer = json.contains("rope_parameters"), older = !newer || json.contains("rope_scaling");
+  if (older) json["rope_scaling"] = scaling;
+  if (older || json.contains("rope_theta")) json["rope_theta"] = rope.theta;
+  if (!newer) return;
+  if (!rope.llama3) scaling["rope_type"] = "default";
+  scaling["rope_theta"] = rope.theta;
+  json["rope_parameters"] = std::move(scaling);
 }
 
 /// The configuration as JSON: `config.original` with its keys in their order and spelling, unknown ones too,

@@ -104,9 +104,9 @@ inline std::string first_few(const std::vector<std::string>& names) {
 /// Checks that the files hold exactly the tensors of the model, each with its shape and as F64, F32, F16 or
 /// BF16. Throws `Error` where not. Passed over are the rotary tables of old checkpoints, and an
 /// `lm_head.weight` beside a tied embedding: the configuration wins, and where that tensor is not an equal
-/// copy, one of the returned warnings says so.
+/// copy, one of the returned warnings says so. The configuration's own warnings come first.
 inline std::vector<std::string> check_tensors(const LlamaConfig& config, const CheckpointFiles& files) {
-  std::vector<std::string> warnings, missing, unexpected;
+  std::vector<std::string> warnings = config.warnings, missing, unexpected;
   std::set<std::string, std::less<>> expected;
   for (const ParameterShape& parameter : parameter_shapes(config)) {
     expected.insert(parameter.name);
@@ -146,8 +146,12 @@ inline std::vector<std::string> check_tensors(const LlamaConfig& config, const C
     const StoredTensor& embedding = files.at(embedding_name);
     if (head->dtype != embedding.dtype || head->shape != embedding.shape ||
         !std::equal(head->bytes.begin(), head->bytes.end(), embedding.bytes.begin(), embedding.bytes.end()))
-      warnings.push_back(files.where(head_name) + " differs from " + in_quotes(embedding_name) +
-                         " and is not used: " + config.file + " says \"tie_word_embeddings\": true");
+      warnings.push_back(
+          files.where(head_name) + " differs from " + in_quotes(embedding_name) +
+          " and is not used: " + config.file +
+          " says \"tie_word_embeddings\": true. transformers 4 ties them too; transformers 5 takes "
+          "the file's head, so its logits are others (\"tie_word_embeddings\": false makes "
+          "midus take it as well)");
     for (const std::string_view name : {head_name, embedding_name})
       files.locate(name).file->release(files.at(name).bytes);
   }

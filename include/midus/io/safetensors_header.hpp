@@ -120,7 +120,8 @@ class SafetensorsHeaderHandler {
   bool number_integer(std::int64_t value) { return scalar(std::to_string(value)); }  // negative ones only
   bool number_float(double, const std::string& value) { return scalar(value.substr(0, 40)); }
   bool boolean(bool value) { return scalar(value ? "true" : "false"); }
-  bool null() { return scalar("null"); }
+  /// `"__metadata__": null` is none: mlx writes it so.
+  bool null() { return place_ == Place::metadata ? go(Place::top) : scalar("null"); }
   bool binary(Json::binary_t&) { return false; }  // never in text
 
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) {

@@ -71,15 +71,7 @@ inline std::string stack_text(const Plan& plan) {
 /// The plan as a table: what stands where and where it comes from, and the counts.
 inline std::string plan_text(const Plan& plan) {
   std::string out = plan.deepening.policy + ": " + plan.base.file + "\n";
-  if (plan.deeper.memory) {
-    out += "  memory:";
-    for (const ShapeField& field : shape_fields(plan.deeper))
-      if (field.name == "midus.memory")
-        out += " " + field.value;  // its kind
-      else if (field.name.starts_with("midus."))
-        out += " " + field.name.substr(6) + " " + field.value;
-    out += "\n";
-  }
+  if (plan.deeper.memory) out += "  memory: " + memory_blocks_text(plan.deeper) + "\n";
   out += "  block                   of the base\n" + detail::stack_text(plan);
   const auto count = [](Index number) { return grouped(static_cast<std::uint64_t>(number)); };
   char percent[32];
