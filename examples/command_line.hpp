@@ -1,11 +1,15 @@
 // What all programs share: reading the command line, and telling of errors.
 #pragma once
 
+#include <fcntl.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cerrno>
 #include <charconv>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -23,6 +27,7 @@
 #include "midus/core/error.hpp"
 #include "midus/io/atomic_file.hpp"
 #include "midus/io/in_quotes.hpp"
+#include "midus/io/mapped_file.hpp"
 #include "midus/train/step_record.hpp"
 
 namespace command_line {
@@ -185,9 +190,27 @@ CLI::Option* add_dtype(CLI::App& app, const std::string& name, Value& value, con
       ->default_str(usual);
 }
 
-/// Parses the command line and does the work: 0, or 1 with a sentence on standard error.
+namespace command_line {
+
+/// Gives descriptors 0 to 2 to /dev/null where they are closed, the wrong way round, so that using them stays
+/// an error: else the next file that is opened gets the number, and what is printed.
+inline void occupy_standard_descriptors() {
+  for (int standard = 0; standard <= 2; ++standard)
+    if (::fcntl(standard, F_GETFD) < 0) ::open("/dev/null", standard == 0 ? O_WRONLY : O_RDONLY);
+}
+
+/// Whether standard output has taken all that was printed; says so where it has not.
+inline bool all_is_printed(const CLI::App& app) {
+  errno = 0;
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout) return true;
+  std::fprintf(stderr, "%s: cannot write to standard output: %s\n", app.get_name().c_str(),
+               errno == 0 ? "what was written is not all there" : midus::system_message(errno).c_str());
+  return false;
+}
+
 template <class Work>
-int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
+int parse_and_run(CLI::App& app, int argc, char** argv, Work&& work, int trouble) {
   std::string greedy;
   for (const CLI::Option* option : app.get_options()) {
     assert(option->get_type_name() != "INT" && option->get_type_name() != "UINT" &&
@@ -211,13 +234,25 @@ int run_program(CLI::App& app, int argc, char** argv, Work&& work) {
       what += "; all words up to the next option or -- belong to " + greedy + ": give directories first";
     std::fprintf(stderr, "%s: %s\nRun with --help for more information.\n", app.get_name().c_str(),
                  what.c_str());
-    return 1;
+    return trouble;
   } catch (const std::exception& error) {
     std::cout.flush();
     std::fflush(stdout);
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
-    return 1;
+    return trouble;
   }
+}
+
+}  // namespace command_line
+
+/// Parses the command line and does the work. Returns what that returns, or `trouble` with a sentence on
+/// standard error, also where standard output could not take what was printed.
+template <class Work>
+int run_program(CLI::App& app, int argc, char** argv, Work&& work, int trouble = 1) {
+  command_line::occupy_standard_descriptors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error of the write
+  const int status = command_line::parse_and_run(app, argc, argv, std::forward<Work>(work), trouble);
+  return command_line::all_is_printed(app) ? status : trouble;
 }
 
 /// `--threads`.

@@ -6,12 +6,12 @@
 // Like that of diff(1), its status is 0 where nothing differs, 1 where something does, 2 where a model cannot
 // be read.
 #include <CLI/CLI.hpp>
-#include <exception>
 #include <filesystem>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "command_line.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/train/run_directory.hpp"
 #include "midus/upscale/compare_files.hpp"
@@ -70,18 +70,7 @@ int main(int argc, char* argv[]) {
          "compare only tensors whose names have this form (* and ?), and not config.json; may be given "
          "several times")
       ->type_name("PATTERN");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::cerr << "compare: " << error.what() << "\nRun with --help for more information.\n";
-    return 2;
-  }
-  try {
-    return compare(left, right, only);
-  } catch (const std::exception& error) {
-    std::cout.flush();
-    std::cerr << "compare: " << error.what() << "\n";
-    return 2;
-  }
+  constexpr int trouble = 2;
+  return run_program(
+      app, argc, argv, [&] { return compare(left, right, only); }, trouble);
 }

@@ -130,7 +130,6 @@ int sample(const Options& options) {
     print(text.finish());
   }
   print("\n");  // what a terminal and the tools of a shell expect
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) fail("cannot write the text to standard output");
   std::fprintf(stderr, "prompt %.1f tokens/s, text %.1f tokens/s\n", generated.prompt_tokens_per_s,
                generated.tokens_per_s);
   return 0;

@@ -46,4 +46,12 @@ TEST_CASE("compare: what is equal, what differs, and what is only in one") {
   CHECK(contains(compare("base run").error, "name a model in it: run/final"));
   CHECK(compare("base").status == 2);
   CHECK(compare("--help").status == 0);
+
+  // What was printed must have arrived, for this program and, by the same lines, for every other.
+  for (const std::string nowhere : {"> /dev/full", ">&-"}) {
+    const ProgramResult lost =
+        run_in(directory, "sh", "-c '\"" + std::string(MIDUS_COMPARE) + "\" base base " + nowhere + "'");
+    CHECK(lost.status == 2);
+    CHECK(contains(lost.error, "compare: cannot write to standard output: "));
+  }
 }

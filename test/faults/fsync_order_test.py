@@ -51,7 +51,7 @@ def main():
                 dirty.discard(synced + "/")
             if synced == unsynced_parent:
                 unsynced_parent = None
-        elif call.startswith("rename") and re.search(r"/step-\d+\.\d+\.tmp$", "/" + paths[0]):
+        elif call.startswith("rename") and re.search(r"/step-\d+\.[0-9a-f]+\.tmp$", "/" + paths[0]):
             left = [path for path in dirty if Path(path).parts[-2:-1] == Path(paths[0]).parts[-1:]]
             if left:
                 sys.exit(f"{paths[0]} is renamed, and {left} are not on disk")
@@ -64,7 +64,7 @@ def main():
     text = trace.read_text(encoding="utf-8")
     synced = {path for call, _, described in calls(trace) if call == "fsync" for path in described}
     for step in range(1, 5):
-        of_step = [path for path in synced if re.search(rf"/step-0*{step}\.\d+\.tmp", path)]
+        of_step = [path for path in synced if re.search(rf"/step-0*{step}\.[0-9a-f]+\.tmp", path)]
         names = {Path(path).name for path in of_step}
         wanted = {"model.safetensors", "optimizer.safetensors", "trainer.json", "config.json"}
         if not wanted <= names or not any(path.endswith(".tmp") for path in of_step):

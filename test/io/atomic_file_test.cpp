@@ -1,9 +1,6 @@
 #include "midus/io/atomic_file.hpp"
 
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <string>
@@ -101,84 +98,4 @@ TEST_CASE("Where no file can be written") {
              Contains("none/f: there is no directory " + (directory / "none").string()));
   CHECK_THAT(message_of([&] { write_file(directory.path(), "x"); }),
              Contains("expected a file, found a directory"));
-}
-
-TEST_CASE("A directory appears whole") {
-  const TemporaryDirectory directory;
-  const auto target = directory / "step-1";
-  {
-    AtomicDirectory attempt(target.string() + "/");
-    CHECK(attempt.target() == target);
-    put_file(attempt.path() / "a", "1");
-    CHECK_FALSE(std::filesystem::exists(target));
-  }
-  CHECK(entries(directory.path()) == 0);  // no commit: nothing is left
-
-  // A process that is gone: nobody waits for it any more, so its number is free.
-  const ::pid_t gone = ::fork();
-  if (gone == 0) ::_exit(0);
-  REQUIRE(::waitpid(gone, nullptr, 0) == gone);
-  const auto of = [&](const auto& owner) { return directory / text("step-1.", owner, ".tmp"); };
-  for (const auto& path : {of(gone), of(::getppid()), of("mine"), directory / "step-1.tmp"}) {
-    std::filesystem::create_directory(path);
-    put_file(path / "file", "1");
-  }
-  AtomicDirectory attempt(target);
-  CHECK_FALSE(std::filesystem::exists(of(gone)));                                     // from a crash
-  for (const auto& path : {of(::getppid()), of("mine"), directory / "step-1.tmp"}) {  // of somebody else
-    CHECK(file_bytes(path / "file") == "1");
-    std::filesystem::remove_all(path);
-  }
-  CHECK_THAT(message_of([&] { AtomicDirectory second(target); }), Contains("this process is writing"));
-  write_file(attempt.path() / "a", "1");
-  std::filesystem::create_directory(attempt.path() / "sub");
-  write_file(attempt.path() / "sub/b", "2");
-  attempt.commit();
-  CHECK(file_bytes(target / "a") == "1");
-  CHECK(file_bytes(target / "sub/b") == "2");
-  CHECK(entries(target) == 2);
-  CHECK(entries(directory.path()) == 1);
-
-  CHECK_THAT(message_of([&] { AtomicDirectory again(target); }),
-             Contains(target.string() + " exists already"));
-  CHECK_THAT(message_of([&] { AtomicDirectory again(target / "a"); }), Contains("exists already"));
-  std::filesystem::create_directory(directory / "empty");
-  AtomicDirectory into_empty(directory / "empty");
-  write_file(into_empty.path() / "a", "1");
-  into_empty.commit();
-  CHECK(file_bytes(directory / "empty/a") == "1");
-}
-
-TEST_CASE("A directory takes its place by the name that is meant") {
-  const TemporaryDirectory directory;
-  CHECK(resolved(directory / "none/../model") == directory / "model");
-  CHECK(resolved(directory / "model/") == directory / "model");
-  CHECK(resolved("none/../x") == std::filesystem::current_path() / "x");
-  CHECK_THAT(message_of([] { resolved(""); }), Contains("found an empty one"));
-  CHECK_THAT(message_of([] { AtomicDirectory(""); }), Contains("found an empty one"));
-
-  // Through a directory that is not there: the one that is meant is there.
-  std::filesystem::create_directory(directory / "model");
-  put_file(directory / "model/a", "old");
-  CHECK_THAT(message_of([&] { AtomicDirectory(directory / "none/../model"); }), Contains("exists already"));
-  CHECK(entries(directory.path()) == 1);
-
-  // A link stays one, and leads to the new directory.
-  std::filesystem::create_directory_symlink("model", directory / "link");
-  AtomicDirectory replacing(directory / "none/../link", true);
-  CHECK(replacing.target() == directory / "model");
-  put_file(replacing.path() / "a", "new");
-  replacing.commit();
-  CHECK(file_bytes(directory / "model/a") == "new");
-  CHECK(std::filesystem::is_symlink(directory / "link"));
-  CHECK(entries(directory.path()) == 2);
-
-  // What is no directory is not replaced by one.
-  put_file(directory / "file", "a file");
-  std::filesystem::create_symlink("nowhere", directory / "dangling");
-  for (const std::string name : {"file", "dangling"})
-    CHECK_THAT(message_of([&] { AtomicDirectory(directory / name, true); }),
-               Contains(name + " exists already and is not a directory"));
-  CHECK_THAT(message_of([&] { AtomicDirectory(directory / "file/a"); }),
-             Contains("cannot create the directory " + (directory / "file").string()));
 }

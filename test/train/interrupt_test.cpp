@@ -20,9 +20,8 @@ int in_child(F&& f) {
   const pid_t child = fork();
   if (child == 0) {
     // Catch's own handlers would write a report of the child's death.
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
-    std::signal(SIGHUP, SIG_DFL);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU, SIGPIPE, SIGXFSZ})
+      std::signal(signal, SIG_DFL);
     f();
     _exit(0);
   }
@@ -37,7 +36,7 @@ TEST_CASE("Interrupt: the first signal is a request, and the old handler comes b
   const auto before_int = std::signal(SIGINT, old_handler);
   const auto before_term = std::signal(SIGTERM, old_handler);
   old_handler_calls = 0;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU, SIGPIPE}) {
     const Interrupt interrupt(nullptr);
     CHECK_FALSE(interrupt.requested());
     CHECK(interrupt.exit_code() == 0);
@@ -59,22 +58,56 @@ TEST_CASE("Interrupt: the first signal is a request, and the old handler comes b
   std::signal(SIGTERM, before_term);
 }
 
-TEST_CASE("Interrupt: the second signal ends the program") {
-  for (const int second : {SIGINT, SIGTERM, SIGHUP})
+TEST_CASE("Interrupt: a second SIGINT or SIGTERM ends the program, but not the same one delivered twice") {
+  for (const int first : {SIGINT, SIGTERM})
+    for (const int second : {SIGINT, SIGTERM})
+      CHECK(in_child([&] {
+              const Interrupt interrupt(nullptr);
+              for (const int signal : {first, first, second}) std::raise(signal);  // `timeout` does that
+              if (interrupt.signal() != first) _exit(3);
+              for (;;) std::raise(second);  // somebody insists
+            }) == 256 + second);
+}
+
+TEST_CASE("Interrupt: an announcement never ends the program, and what follows one is the request") {
+  for (const int announced : {SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU, SIGPIPE})
     CHECK(in_child([&] {
             const Interrupt interrupt(nullptr);
-            std::raise(SIGINT);
-            if (!interrupt.requested()) _exit(3);
-            std::raise(second);
-            _exit(4);
-          }) == 256 + second);
+            for (int i = 0; i < 3; ++i) std::raise(announced);
+            if (interrupt.signal() != announced) _exit(3);
+            std::raise(SIGTERM);
+            std::raise(announced);
+            _exit(interrupt.exit_code());
+          }) == 128 + SIGTERM);
+}
+
+TEST_CASE("Interrupt: nobody reads any more, and a file may not grow: both are no end") {
+  CHECK(in_child([] {
+          int ends[2];
+          if (::pipe(ends) != 0) _exit(3);
+          ::close(ends[0]);
+          ::dup2(ends[1], STDERR_FILENO);
+          const Interrupt interrupt("said to nobody");
+          std::raise(SIGINT);  // its notice raises SIGPIPE
+          if (interrupt.signal() != SIGINT) _exit(4);
+          std::raise(SIGXFSZ);
+          _exit(interrupt.exit_code());
+        }) == 128 + SIGINT);
+  CHECK(in_child([] {
+          int ends[2];
+          if (::pipe(ends) != 0) _exit(3);
+          ::close(ends[0]);
+          const Interrupt interrupt(nullptr);
+          if (::write(ends[1], "x", 1) != -1) _exit(4);
+          _exit(interrupt.exit_code());
+        }) == 128 + SIGPIPE);
 }
 
 TEST_CASE("Interrupt: an ignored signal stays ignored") {
   CHECK(in_child([] {
-          for (const int ignored : {SIGINT, SIGHUP}) std::signal(ignored, SIG_IGN);
+          for (const int ignored : {SIGINT, SIGHUP, SIGPIPE}) std::signal(ignored, SIG_IGN);
           const Interrupt interrupt(nullptr);
-          for (const int ignored : {SIGINT, SIGHUP}) std::raise(ignored);
+          for (const int ignored : {SIGINT, SIGHUP, SIGPIPE}) std::raise(ignored);
           if (interrupt.requested()) _exit(3);
           std::raise(SIGTERM);
           _exit(interrupt.signal() == SIGTERM ? 7 : 8);

@@ -1,15 +1,13 @@
-// Files and directories that appear whole or not at all.
+// Files that appear whole or not at all.
 #pragma once
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -64,6 +62,21 @@ inline void make_directories(const std::filesystem::path& directory) {
   if (error) fail("cannot create the directory ", directory.string(), ": ", error.message());
 }
 
+/// 16 hexadecimal digits at random, for names that nobody else comes upon. (A process's number does not tell
+/// processes apart: in a container every run has the same one, and hosts that share a disk know only their
+/// own.)
+inline std::string random_token() {
+  std::array<unsigned char, 8> bytes{};
+  if (::getentropy(bytes.data(), bytes.size()) != 0)
+    fail("the system gives no random numbers: ", system_message(errno));
+  std::string token;
+  for (const unsigned char byte : bytes) {
+    token += "0123456789abcdef"[byte >> 4];
+    token += "0123456789abcdef"[byte & 15];
+  }
+  return token;
+}
+
 /// A file that is written under a temporary name beside its target and takes the target's place in
 /// `commit()`: whoever reads the target sees the old file or the new one, also after a crash. Without
 /// `commit()`, and after any error, the old file is untouched and the temporary one is removed.
@@ -73,13 +86,9 @@ class AtomicFile {
     std::error_code error;
     if (std::filesystem::is_directory(target_, error))
       fail("cannot write ", target_.string(), ": expected a file, found a directory");
-    static std::atomic<unsigned> count{0};
-    for (int attempt = 0; attempt < 100 && !file_; ++attempt) {  // a name may be left over from a crash
-      temporary_ = target_;
-      temporary_ += text(".tmp-", ::getpid(), "-", count++);
-      file_ = FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-      if (!file_ && errno != EEXIST) break;
-    }
+    temporary_ = target_;
+    temporary_ += ".tmp-" + random_token();
+    file_ = FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     if (!file_) {
       const int reason = errno;
       if (!std::filesystem::is_directory(directory_of(target_), error))
@@ -151,98 +160,5 @@ inline void write_file(const std::filesystem::path& target, std::string_view cha
   file.write(characters);
   file.commit();
 }
-
-/// Removes the directories NAME.PID.tmp in `directory` that processes have left behind which are no more,
-/// where `of(NAME)`.
-template <class Of>
-void remove_unfinished(const std::filesystem::path& directory, Of&& of) {
-  std::error_code error, ignored;
-  for (std::filesystem::directory_iterator entry(directory, error), last; !error && entry != last;
-       entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (!name.ends_with(".tmp")) continue;
-    const std::string_view stem = std::string_view(name).substr(0, name.size() - 4);
-    const std::size_t dot = stem.rfind('.');
-    if (dot == stem.npos || !of(stem.substr(0, dot))) continue;
-    ::pid_t process = 0;
-    const char* const end = stem.data() + stem.size();
-    const auto [at, failed] = std::from_chars(stem.data() + dot + 1, end, process);
-    if (failed != std::errc() || at != end || process <= 0) continue;
-    if (::kill(process, 0) != 0 && errno == ESRCH) std::filesystem::remove_all(entry->path(), ignored);
-  }
-}
-
-/// A directory that is filled under the name `TARGET.PID.tmp`, PID being this process's number, and renamed
-/// in `commit()`. Without `commit()` it is removed; one that a crash has left behind is removed by the next
-/// attempt, once its process is gone. A `TARGET.tmp` is somebody else's.
-class AtomicDirectory {
- public:
-  /// Throws `Error` where `target` exists already (an empty directory may), unless it is a directory that may
-  /// be replaced: then the old one stays until the new one is complete. A link to a directory stays a link.
-  explicit AtomicDirectory(const std::filesystem::path& target, bool replace = false)
-      : target_(resolved(target)), replace_(replace) {
-    std::error_code error;
-    const bool directory = std::filesystem::is_directory(target_, error);
-    if (!is_vacant(target_) && !(replace && directory))
-      fail(target_.string(), " exists already", directory ? "" : " and is not a directory",
-           "; remove it or choose another name");
-    remove_unfinished(directory_of(target_),
-                      [&](std::string_view name) { return name == target_.filename().string(); });
-    std::filesystem::path temporary = target_;
-    temporary += text(".", ::getpid(), ".tmp");
-    make_directories(directory_of(temporary));
-    const bool created = std::filesystem::create_directory(temporary, error);
-    if (error) fail("cannot create ", temporary.string(), ": ", error.message());
-    if (!created) fail(temporary.string(), " exists already: this process is writing ", target_.string());
-    temporary_ = std::move(temporary);
-  }
-  AtomicDirectory(const AtomicDirectory&) = delete;
-  AtomicDirectory& operator=(const AtomicDirectory&) = delete;
-  ~AtomicDirectory() {
-    std::error_code ignored;
-    if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
-  }
-
-  /// Where to write.
-  const std::filesystem::path& path() const { return temporary_; }
-  const std::filesystem::path& target() const { return target_; }
-
-  /// Every file and directory goes to disk, then the name changes.
-  void commit() {
-    try {
-      for (const auto& entry : std::filesystem::recursive_directory_iterator(temporary_))
-        if (!entry.is_symlink()) sync_to_disk(entry.path());
-    } catch (const std::filesystem::filesystem_error& error) {
-      fail("cannot read ", temporary_.string(), ": ", error.code().message());
-    }
-    sync_to_disk(temporary_);
-    std::error_code error;
-    std::filesystem::path old;  // a name that nobody has
-    for (int count = 0; old.empty() || std::filesystem::exists(old, error); ++count) {
-      old = target_;
-      old += text(".old-", ::getpid(), "-", count);
-    }
-    const bool replaces = replace_ && std::filesystem::exists(target_, error);
-    if (replaces) {
-      if (::rename(target_.c_str(), old.c_str()) != 0)
-        fail("cannot rename ", target_.string(), " to ", old.string(), ": ", system_message(errno));
-    }
-    if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
-      const int reason = errno;
-      if (replaces && ::rename(old.c_str(), target_.c_str()) != 0)
-        fail("cannot rename ", temporary_.string(), " to ", target_.string(), ": ", system_message(reason),
-             "; what was there before is now ", old.string());
-      fail("cannot rename ", temporary_.string(), " to ", target_.string(), ": ", system_message(reason));
-    }
-    temporary_.clear();
-    sync_to_disk(directory_of(target_));
-    if (replaces) std::filesystem::remove_all(old, error);
-  }
-
- private:
-  std::filesystem::path target_;     ///< `resolved`: a way through what is made here would lead elsewhere
-  std::filesystem::path temporary_;  ///< empty once it has been renamed
-  bool replace_;
-};
 
 }  // namespace midus

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "midus/io/atomic_file.hpp"
+#include "midus/io/atomic_directory.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/checkpoint_writer.hpp"
 #include "midus/io/llama_config_reader.hpp"

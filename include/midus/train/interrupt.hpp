@@ -1,21 +1,26 @@
-// Ctrl-C: finish the step, then stop.
+// Ctrl-C and its like: finish the step, then stop.
 #pragma once
 
 #include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 namespace midus {
 
-/// While an object lives, the first SIGINT (Ctrl-C), SIGTERM, or SIGHUP (the terminal is gone) only sets
-/// `requested()`, and a second one, of any kind, ends the program at once as if nobody had caught it. A
-/// signal that was ignored before (`nohup`, a job in the background) stays ignored. The old handlers come
-/// back when the object goes; objects may be nested, and all of them see the same request.
+/// While an object lives, signals that would end the program only set `requested()`: SIGINT (Ctrl-C) and
+/// SIGTERM; SIGHUP (the terminal is gone), SIGUSR1, SIGUSR2 and SIGXCPU (a scheduler's announcement), SIGPIPE
+/// (nobody reads what is printed any more). A second SIGINT or SIGTERM ends the program at once as if nobody
+/// had caught it, unless it comes within a quarter of a second: `timeout` and schedulers send a signal to a
+/// process and to its group. A file beyond its size limit is an error of the write (EFBIG), not the program's
+/// end (SIGXFSZ). A signal that was ignored before (`nohup`, a job in the background) stays ignored. The old
+/// handlers come back when the object goes; objects may be nested, and all of them see the same request.
 ///
 ///     const Interrupt interrupt;
 ///     while (!interrupt.requested()) step();
@@ -28,11 +33,12 @@ class Interrupt {
     if (live_++ == 0) signal_ = 0;
     notice_ = notice;
     struct sigaction action {};
-    action.sa_handler = handle;
     action.sa_flags = SA_RESTART;  // a write in progress goes on
     sigemptyset(&action.sa_mask);
     for (const int signal : signals) sigaddset(&action.sa_mask, signal);
     for (std::size_t i = 0; i < signals.size(); ++i) {
+      // A handler and not SIG_IGN, which the programs that this one starts would inherit.
+      action.sa_handler = signals[i] == SIGXFSZ ? [](int) {} : handle;
       sigaction(signals[i], nullptr, &old_[i]);
       if (old_[i].sa_handler != SIG_IGN) sigaction(signals[i], &action, nullptr);
     }
@@ -45,26 +51,36 @@ class Interrupt {
   }
 
   /// Whether a signal has come.
-  bool requested() const { return signal_.load(std::memory_order_relaxed) != 0; }
-  /// Which one: SIGINT, SIGTERM, SIGHUP, or 0.
+  bool requested() const { return signal() != 0; }
+  /// Which one, or 0. SIGINT or SIGTERM where one of them has come.
   int signal() const { return signal_.load(std::memory_order_relaxed); }
   /// What a shell expects of a program that a signal has ended.
   int exit_code() const { return requested() ? 128 + signal() : 0; }
 
  private:
-  static constexpr std::array signals{SIGINT, SIGTERM, SIGHUP};
+  static constexpr std::array signals{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU, SIGPIPE, SIGXFSZ};
+  static constexpr bool insists(int signal) { return signal == SIGINT || signal == SIGTERM; }
+
+  static std::int64_t milliseconds() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1000000;
+  }
 
   static void handle(int signal) {  // only what is allowed inside a handler
-    int none = 0;
-    if (signal_.compare_exchange_strong(none, signal)) {
+    const int before = signal_.load();
+    if (before == 0 || (insists(signal) && !insists(before))) {
+      signal_ = signal;
+      asked_at_ = milliseconds();
       const int error = errno;
       const char* const notice = notice_;
-      if (notice != nullptr && ::write(STDERR_FILENO, notice, std::strlen(notice)) < 0) {
+      if (before == 0 && notice != nullptr && ::write(STDERR_FILENO, notice, std::strlen(notice)) < 0) {
         // Nobody reads it: the request stands all the same.
       }
       errno = error;
       return;
     }
+    if (!insists(signal) || milliseconds() - asked_at_ < 250) return;
     struct sigaction action {};
     action.sa_handler = SIG_DFL;
     sigemptyset(&action.sa_mask);
@@ -73,8 +89,10 @@ class Interrupt {
   }
 
   inline static std::atomic<int> live_{0}, signal_{0};
+  inline static std::atomic<std::int64_t> asked_at_{0};
   inline static std::atomic<const char*> notice_{nullptr};
-  static_assert(std::atomic<int>::is_always_lock_free && std::atomic<const char*>::is_always_lock_free,
+  static_assert(std::atomic<int>::is_always_lock_free && std::atomic<std::int64_t>::is_always_lock_free &&
+                    std::atomic<const char*>::is_always_lock_free,
                 "Interrupt: a signal handler may touch lock-free atomics only");
 
   struct sigaction old_[signals.size()]{};

@@ -183,7 +183,7 @@ class Run {
 
   /// Older checkpoints, and what a crash left of one, go only now, when the new one is on disk.
   void remove_old() const {
-    remove_unfinished(options_.directory, [](std::string_view name) { return name.starts_with("step-"); });
+    clear_leftovers(options_.directory, [](std::string_view name) { return name.starts_with("step-"); });
     const auto all = training_checkpoints(options_.directory);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const auto& [step, path] = all[i];

@@ -1,12 +1,8 @@
 // The directory of a training run: what lies in it, and who may write to it.
 #pragma once
 
-#include <fcntl.h>
-#include <sys/file.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <filesystem>
 #include <iterator>
 #include <optional>
@@ -16,8 +12,8 @@
 
 #include "midus/core/error.hpp"
 #include "midus/core/shape.hpp"
+#include "midus/io/atomic_directory.hpp"
 #include "midus/io/atomic_file.hpp"
-#include "midus/io/mapped_file.hpp"
 
 namespace midus {
 
@@ -83,19 +79,25 @@ inline void remove_run(const std::filesystem::path& directory) {
   for (const char* const name : detail::run_files) std::filesystem::remove_all(directory / name);
 }
 
-/// While it lives, no other process may train into the directory. Throws `Error` where one does.
+/// While it lives, no other process may train into the directory.
 class RunLock {
  public:
-  explicit RunLock(const std::filesystem::path& directory)
-      : directory_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (!directory_) fail("cannot open the directory ", directory.string(), ": ", system_message(errno));
-    if (::flock(directory_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+  /// Throws `Error` where another process trains into it. Where the file system has no locks, `warning()`
+  /// says so: then it is for the user to see to that.
+  explicit RunLock(const std::filesystem::path& directory) : lock_(directory) {
+    if (lock_.taken())
       fail(directory.string(),
            ": another process trains into this directory; wait for it, or choose another");
+    if (!lock_.held())
+      warning_ = text("cannot lock ", directory.string(), " (", lock_.reason(),
+                      "): nothing keeps another process from training into it too");
   }
+  /// "" where the directory is locked.
+  const std::string& warning() const { return warning_; }
 
  private:
-  FileDescriptor directory_;  // closing it unlocks
+  DirectoryLock lock_;
+  std::string warning_;
 };
 
 }  // namespace midus
