@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
     const auto checkpoint = arguments.checkpoint();
     arguments.run.like = directory;
     const auto say = [](const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
+    if (const std::string rest = midus::what_stays_behind(directory); !rest.empty()) say("warning: " + rest);
     return arguments.start(checkpoint, [&] {
       auto model = load_model<midus_model::Model>(
           checkpoint.value_or(directory), device,

@@ -43,6 +43,15 @@ TEST_CASE("Which files are the model: one file, or shards, never both") {
   CHECK_THAT(refusal(directory.path()), Contains("pytorch_model.bin must be converted"));
   CHECK_THAT(refusal(directory / "nowhere"), Contains("expected the directory of a model"));
   CHECK_THAT(refusal(directory / "pytorch_model.bin"), Contains("expected the directory of a model"));
+  const auto adapter = directory / "adapter_config.json";  // R11
+  put_file(adapter, "{}");
+  CHECK_THAT(refusal(directory.path()),
+             Contains("found an adapter of PEFT (adapter_config.json); midus has no"));
+  put_two_shards(directory.path());
+  CHECK_THAT(refusal(directory.path()),
+             Contains("beside its weights, which transformers then applies to them") &&
+                 Contains("merge_and_unload"));
+  std::filesystem::remove(adapter);
 
   put_two_shards(directory.path());
   {

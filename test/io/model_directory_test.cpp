@@ -37,6 +37,43 @@ TEST_CASE("check_target: what must not be replaced") {
   CHECK(message_of([&] { check_target(from, "", true); }).find("found an empty one") != std::string::npos);
 }
 
+TEST_CASE("copy_other_files: what goes with a model, and what stays behind is named") {  // R02, R11
+  const TemporaryDirectory directory;
+  const auto from = directory / "base", to = directory / "new";
+  write_random_model(from, base);
+  std::filesystem::create_directory(to);
+  CHECK(what_stays_behind(from).empty());
+  std::filesystem::create_directory(from / "additional_chat_templates");
+  for (const std::string name :
+       {"tokenizer.json", "chat_template.jinja", "additional_chat_templates/rag.jinja",
+        "additional_chat_templates/tool_use.jinja", ".gitattributes"})
+    put_file(from / name, "the text of " + name);
+  copy_other_files(from, to);
+  auto expected = all_files(from);
+  for (const std::string name : {"config.json", "model.safetensors"}) expected.erase(name);
+  CHECK(all_files(to) == expected);
+  CHECK(expected.count("additional_chat_templates/rag.jinja") == 1);
+  CHECK(what_stays_behind(from).empty());
+  put_file(to / "config.json", "{}");
+  CHECK(why_not_replace(to, from).empty());
+  CHECK(why_not_replace(to, "").empty());
+
+  put_file(from / "adapter_config.json", "{}"), put_file(from / "adapter_model.safetensors", "");
+  put_file(from / "large.json", ""), std::filesystem::resize_file(from / "large.json", (64 << 20) + 1);
+  put_file(from / "model.gguf", ""), put_file(from / "additional_chat_templates/notes.md", "");
+  std::filesystem::create_directory(from / "original");
+  put_file(from / "original/params.json", "{}");
+  copy_other_files(from, to);
+  std::filesystem::remove(to / "config.json");
+  CHECK(all_files(to) == expected);
+  CHECK(what_stays_behind(from) ==
+        from.string() +
+            ": not copied to the new model: additional_chat_templates/notes.md, large.json (more than "
+            "64 MiB), model.gguf, original/");
+  put_file(to / "config.json", "{}"), put_file(to / "additional_chat_templates/notes.md", "");
+  CHECK(why_not_replace(to, from).find("remove additional_chat_templates/notes.md:") != std::string::npos);
+}
+
 TEST_CASE("why_not_replace: what lies beside a model is not removed with it") {
   const TemporaryDirectory directory;
   const auto from = directory / "base", model = directory / "model";

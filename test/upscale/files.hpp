@@ -34,8 +34,9 @@ inline void write_random_model(const std::filesystem::path& directory, const Jso
 /// Every file of a directory by name.
 inline std::map<std::string, std::string> all_files(const std::filesystem::path& directory) {
   std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(directory))
-    files[entry.path().filename().string()] = file_bytes(entry.path());
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory))
+    if (entry.is_regular_file())
+      files[entry.path().lexically_relative(directory).string()] = file_bytes(entry.path());
   return files;
 }
 

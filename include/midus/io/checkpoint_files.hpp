@@ -20,6 +20,7 @@ namespace midus {
 
 inline constexpr std::string_view single_weights_name = "model.safetensors";
 inline constexpr std::string_view weights_index_name = "model.safetensors.index.json";
+inline constexpr std::string_view adapter_config_name = "adapter_config.json";  ///< of PEFT
 
 /// A shard's name out of an index, checked: it must name a file in the model's directory or below it.
 /// Symbolic links are followed, also out of the directory: the Hub's cache is made of them, and whoever can
@@ -54,8 +55,8 @@ class CheckpointFiles {
   };
   using Tensors = std::map<std::string, Located, std::less<>>;
 
-  /// `directory`: the model's. Throws `Error` where there is no model, or where a file or the index is not
-  /// right.
+  /// `directory`: the model's. Throws `Error` where there is no model, where an adapter would make another
+  /// model of it, or where a file or the index is not right.
   explicit CheckpointFiles(std::filesystem::path directory) : directory_(std::move(directory)) {
     std::error_code error;
     if (!std::filesystem::is_directory(directory_, error))
@@ -63,6 +64,12 @@ class CheckpointFiles {
     const std::filesystem::path single = directory_ / single_weights_name,
                                 index = directory_ / weights_index_name;
     const bool has_index = std::filesystem::exists(index, error);
+    if (std::filesystem::exists(directory_ / adapter_config_name, error))
+      fail(directory_.string(), ": expected a model, found an adapter of PEFT (", adapter_config_name, ")",
+           holds_weights(directory_) ? " beside its weights, which transformers then applies to them" : "",
+           "; midus has no adapters: merge it into the weights (merge_and_unload and save_pretrained in "
+           "Python), "
+           "or move it away if the model is to be read without it");
     if (std::filesystem::exists(single, error)) {
       add(single);
       if (has_index)

@@ -13,39 +13,98 @@
 #include "midus/core/error.hpp"
 #include "midus/core/visit.hpp"
 #include "midus/io/atomic_file.hpp"
+#include "midus/io/checkpoint_files.hpp"
 #include "midus/io/mapped_file.hpp"
 #include "midus/io/python_files.hpp"
 
 namespace midus {
 
+/// A tokenizer's named chat templates, as transformers writes them: the one folder that goes with a model.
+inline constexpr std::string_view chat_templates_name = "additional_chat_templates";
+
 namespace detail {
 
-/// A file beside config.json and weights that goes with a model: of the kinds that such directories have, up
-/// to 64 MiB, so that weights in other formats, and what else may lie beside a config.json, stay where they
-/// are.
-inline bool goes_with_the_model(const std::filesystem::directory_entry& entry) {
+/// Calls `visit(entry, name)` for what a model's directory holds, `name` being the path in it; in place of
+/// the chat templates' folder, for what lies in that.
+template <class Visit>
+void visit_model_directory(const std::filesystem::path& directory, Visit&& visit,
+                           const std::filesystem::path& folder = {}) {
+  std::error_code error;
+  std::filesystem::directory_iterator entry(directory / folder, error), last;
+  for (; !error && entry != last; entry.increment(error)) {
+    const std::filesystem::path name = folder / entry->path().filename();
+    std::error_code none;
+    if (name == chat_templates_name && entry->is_directory(none))
+      visit_model_directory(directory, visit, name);
+    else
+      visit(*entry, name);
+  }
+  if (error) fail("cannot read ", (directory / folder).string(), ": ", error.message());
+}
+
+/// What midus writes anew for a model, and an adapter's settings: without its weights they are of no use.
+inline bool is_written_anew(const std::filesystem::path& name) {
+  return name == "config.json" || name == "trainer.json" || name.string().ends_with(".index.json") ||
+         name == configuration_midus_name || name == modeling_midus_name || name == adapter_config_name;
+}
+
+/// A file beside config.json and weights that is of the kinds that such directories have, so that weights in
+/// other formats, and what else may lie beside a config.json, stay where they are.
+inline bool is_of_a_model_kind(const std::filesystem::directory_entry& entry,
+                               const std::filesystem::path& name) {
   static const std::set<std::string> kinds{"",       ".json", ".jinja",    ".md",
                                            ".model", ".py",   ".tiktoken", ".txt"};
+  std::error_code error;
+  return !is_written_anew(name) && entry.is_regular_file(error) &&
+         (name.has_parent_path() ? name.extension() == ".jinja" : kinds.contains(name.extension().string()));
+}
+
+/// Whether the file goes along where another model is made of the directory's.
+inline bool goes_with_the_model(const std::filesystem::directory_entry& entry,
+                                const std::filesystem::path& name) {
   constexpr std::uintmax_t largest = std::uintmax_t{64} << 20;
-  const std::string name = entry.path().filename().string();
-  const bool ours = name == "config.json" || name == "trainer.json" || name.ends_with(".index.json") ||
-                    name == configuration_midus_name || name == modeling_midus_name;
-  return !ours && entry.is_regular_file() && kinds.contains(entry.path().extension().string()) &&
-         entry.file_size() <= largest;
+  return is_of_a_model_kind(entry, name) && entry.file_size() <= largest;
+}
+
+/// "a, b/, c": four names at most, and how many more there are.
+inline std::string some_of(const std::set<std::string>& names) {
+  std::string out;
+  std::size_t count = 0;
+  for (const std::string& name : names)
+    if (++count <= 4) out += (out.empty() ? "" : ", ") + name;
+  return out + (count > 4 ? text(" and ", count - 4, " more") : "");
 }
 
 }  // namespace detail
 
 /// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config,
-/// chat template, code), byte for byte.
+/// chat templates, code), byte for byte. `what_stays_behind` names the rest.
 inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const auto& entry : std::filesystem::directory_iterator(from)) {
-    if (!detail::goes_with_the_model(entry)) continue;
+  detail::visit_model_directory(from, [&](const auto& entry, const std::filesystem::path& name) {
+    if (!detail::goes_with_the_model(entry, name)) return;
+    if (name.has_parent_path()) make_directories(to / name.parent_path());
     std::error_code error;
-    std::filesystem::copy_file(entry.path(), to / entry.path().filename(),
-                               std::filesystem::copy_options::overwrite_existing, error);
+    std::filesystem::copy_file(entry.path(), to / name, std::filesystem::copy_options::overwrite_existing,
+                               error);
     if (error) fail("cannot copy ", entry.path().string(), " to ", to.string(), ": ", error.message());
-  }
+  });
+}
+
+/// What of a model's directory does not go along where another model is made of it, as a sentence; "" where
+/// all does. Weights, training state and hidden files are not meant.
+inline std::string what_stays_behind(const std::filesystem::path& directory) {
+  std::set<std::string> names;
+  detail::visit_model_directory(directory, [&](const auto& entry, const std::filesystem::path& name) {
+    std::error_code error;
+    if (detail::goes_with_the_model(entry, name) || detail::is_written_anew(name) ||
+        name.extension() == ".safetensors" || name.string().starts_with('.'))
+      return;
+    names.insert(name.string() + (entry.is_directory(error)                 ? "/"
+                                  : detail::is_of_a_model_kind(entry, name) ? " (more than 64 MiB)"
+                                                                            : ""));
+  });
+  if (names.empty()) return "";
+  return text(directory.string(), ": not copied to the new model: ", detail::some_of(names));
 }
 
 namespace detail {
@@ -66,6 +125,7 @@ inline bool is_model_file(std::string_view name) {
                                                "merges.txt",
                                                "chat_template.json",
                                                "chat_template.jinja",
+                                               "additional_chat_templates/*.jinja",
                                                "configuration_*.py",
                                                "modeling_*.py",
                                                "tokenization_*.py",
@@ -92,21 +152,16 @@ inline bool same_bytes(const std::filesystem::path& left, const std::filesystem:
 /// directory's place, four names at most. What it got from `from` it gets again.
 inline std::string foreign_files(const std::filesystem::path& directory, const std::filesystem::path& from) {
   std::set<std::string> names;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
+  visit_model_directory(directory, [&](const auto& entry, const std::filesystem::path& name) {
+    std::error_code error;
     const bool comes_again =
-        !from.empty() && goes_with_the_model(entry) && same_bytes(entry.path(), from / name);
+        !from.empty() && goes_with_the_model(entry, name) && same_bytes(entry.path(), from / name);
     if (entry.is_directory(error))
-      names.insert(name + "/");
-    else if (!is_model_file(name) && !comes_again)
-      names.insert(name);
-  }
-  std::string out;
-  std::size_t count = 0;
-  for (const std::string& name : names)
-    if (++count <= 4) out += (out.empty() ? "" : ", ") + name;
-  return out + (count > 4 ? text(" and ", count - 4, " more") : "");
+      names.insert(name.string() + "/");
+    else if (!is_model_file(name.string()) && !comes_again)
+      names.insert(name.string());
+  });
+  return some_of(names);
 }
 
 }  // namespace detail

@@ -32,6 +32,7 @@ struct ModelOnDisk {
   explicit ModelOnDisk(const std::filesystem::path& directory)
       : config(read_llama_config(directory)), files(directory), warnings(files.warnings()) {
     for (std::string& warning : check_tensors(config, files)) warnings.push_back(std::move(warning));
+    if (std::string rest = what_stays_behind(directory); !rest.empty()) warnings.push_back(std::move(rest));
   }
 };
 
