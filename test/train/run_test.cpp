@@ -150,6 +150,59 @@ TEST_CASE("a continuation that differs is refused, and says in what") {
                     Catch::Contains("not what a training checkpoint"));
 }
 
+TEST_CASE("every number of trainer.json is in range before it is believed, and the error names it") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.train.steps = 2, settings.train.schedule.warmup = 0, settings.evaluate_every = 1;
+  train(directory / "run", directory.path(), settings);
+  const auto checkpoint = directory / "run" / "step-00000002";
+  const Json good = read_json_file(checkpoint / "trainer.json");
+  Cpu<float> device(1);
+  Model model(device);
+  randomise(model);
+  model.train(everything);
+  Trainer trainer(model, settings.adamw, data_in(directory.path()), settings.train);
+  const auto refuses = [&](const char* pointer, const Json& value, const char* key) {
+    Json bad = good;
+    bad[Json::json_pointer(pointer)] = value;
+    put_file(checkpoint / "trainer.json", bad.dump());
+    INFO(pointer << " = " << value.dump());
+    CHECK_THROWS_WITH(restore_checkpoint(trainer, checkpoint),
+                      Catch::Contains("trainer.json: ") && Catch::Contains(key) && Catch::Contains("found"));
+    CHECK(trainer.state().step == 0);
+  };
+  for (const Json& value : {Json(-5), Json(1e300), Json(3), Json(1.5), Json("2")})
+    refuses("/step", value, "\"step\" must be an integer from 0 to 2");
+  for (const char* key : {"/tokens", "/log_bytes", "/evaluations_bytes"})
+    for (const Json& value : {Json(-1), Json(9223372036854775807), Json(1e300), Json("1")})
+      refuses(key, value, key + 1);
+  for (const Json& value : {Json(-1), Json(9223372036854775807), Json(1e300), Json(0.5), Json("1")})
+    refuses("/data/1/windows", value, "\"data[1].windows\" must be an integer from 0 to");
+  refuses("/data/0/weight", "1", "data[0].weight");
+  refuses("/data/0/tokens", -90, "data[0].tokens");
+  refuses("/data/0/sha256", 7, "data[0].sha256");
+  refuses("/data/0", 7, "data[0]");
+  refuses("/data", Json::object(), "data files");
+  refuses("/best/step", 3, "best.step");
+  refuses("/best/loss", "low", "best.loss");
+  refuses("/inputs", 7, "inputs");
+  refuses("/trained", "all", "trained");
+  refuses("/version", "1", "version");
+  put_file(checkpoint / "trainer.json", good.dump());
+  CHECK(restore_checkpoint(trainer, checkpoint).best.has_value());
+  CHECK(trainer.state().step == 2);
+
+  const auto goes_on = [&](const char* pointer, const Json& value) {
+    Json bad = good;
+    bad[Json::json_pointer(pointer)] = value;
+    put_file(checkpoint / "trainer.json", bad.dump());
+    CHECK_THROWS_AS(train(directory / "run", directory.path(), settings, checkpoint), Error);
+  };
+  goes_on("/inputs", Json::object());
+  goes_on("/inputs/model", Json::object());
+  goes_on("/inputs/evaluations", 3);
+}
+
 TEST_CASE("resuming a finished run does nothing") {
   TemporaryDirectory directory;
   const Settings settings;

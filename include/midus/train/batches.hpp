@@ -148,12 +148,16 @@ class Batches {
 
   /// The place in the data, as counters alone.
   const BatchState& state() const { return state_; }
+  /// More windows of a file than any run takes: what the counters' arithmetic has room for.
+  static constexpr Index most_windows = Index{1} << 48;
   /// Goes on from a saved place: the batches that follow are those that would have followed then.
   void restore(const BatchState& state) {
     if (state.windows.size() != sources_.size())
       fail("batches: the saved place is one in ", state.windows.size(), " files, found ", sources_.size());
     for (const Index windows : state.windows)
-      if (windows < 0) fail("batches: the saved place is damaged (", windows, " windows of a file)");
+      if (windows < 0 || windows > most_windows)
+        fail("batches: the saved place is damaged: expected 0 to ", most_windows,
+             " windows of a file, found ", windows);
     state_ = state;
     taken_ = 0;
     for (const Index windows : state.windows) taken_ += windows;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -174,8 +175,11 @@ Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path&
   const std::filesystem::path path = checkpoint / "trainer.json";
   const Json json = read_json_file(path);
   const std::string where = path.string();
+  const JsonObject state(json, where);
+  constexpr Index most = Index{1} << 53;  // what every reader of JSON has exactly
   try {
-    if (json.at("version") != 1) fail(where, ": expected version 1, found ", json.at("version").dump());
+    if (json.value("version", Json()) != 1)
+      fail(where, ": expected version 1, found ", found_text(json.value("version", Json())));
     const Json now = detail::options_json(trainer.options(), trainer.optimizer().settings());
     std::string before, after;  // the options that differ
     for (auto item = now.begin(); item != now.end(); ++item) {
@@ -190,21 +194,36 @@ Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path&
     std::vector<std::string> trained;
     trainer.optimizer().visit(
         [&](const std::string& name, const auto&, const auto&) { trained.push_back(name); });
-    if (json.at("trained").get<std::vector<std::string>>() != trained)
+    if (state.strings("trained") != trained)
       fail(where, ": the run trains ", json.at("trained").size(), " other tensors than this continuation (",
            trained.size(), "); give the same --train");
     std::vector<DataPlace> places;
     const auto& sources = trainer.batches().sources();
     const Json& data = json.at("data");
-    if (data.size() != sources.size())
-      fail(where, ": the run reads ", data.size(), " data files, this continuation ", sources.size());
+    if (!data.is_array() || data.size() != sources.size())
+      fail(where, ": expected ", sources.size(), " data files, as this continuation reads, found ",
+           data.is_array() ? std::to_string(data.size()) : found_text(data));
     for (std::size_t i = 0; i < data.size(); ++i) {
-      if (data[i].at("weight").get<double>() != sources[i].weight)
-        fail(where, ": data file ", data[i].at("path").dump(), " has weight ", data[i].at("weight").dump(),
-             " in the run, ", sources[i].weight, " in this continuation");
-      places.push_back(
-          {data[i].at("path"), data[i].at("tokens"), data[i].at("sha256"), data[i].at("windows")});
+      const JsonObject file(data[i], where, text("data[", i, "]"));
+      const double weight = file.number("weight", 0, std::numeric_limits<double>::max());
+      if (weight != sources[i].weight)
+        fail(where, ": data file ", found_text(data[i].at("path")), " has weight ", weight, " in the run, ",
+             sources[i].weight, " in this continuation");
+      places.push_back({file.string("path"), file.integer("tokens", 1, most), file.string("sha256"),
+                        file.integer("windows", 0, Batches::most_windows)});
     }
+    // All that can be wrong with the numbers is found before the trainer changes.
+    const Index steps = state.integer("step", 0, trainer.options().steps);
+    const TrainerState at{steps, state.integer("tokens", 0, most)};
+    Resumed resumed;
+    resumed.logs = {state.integer("log_bytes", 0, most), state.integer("evaluations_bytes", 0, most)};
+    if (state.has("best")) {
+      const JsonObject best = state.object("best");
+      resumed.best = {best.integer("step", 0, steps),
+                      best.number("loss", -1, std::numeric_limits<double>::max())};
+    }
+    resumed.inputs = state.object("inputs").json();
+    resumed.warnings = detail::machine_warnings(json);
     trainer.batches().restore(places);
 
     const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
@@ -219,13 +238,7 @@ Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path&
       read("exp_avg." + name, m);
       read("exp_avg_sq." + name, v);
     });
-
-    trainer.restore({json.at("step"), json.at("tokens")});
-    Resumed resumed;
-    resumed.logs = {json.at("log_bytes"), json.at("evaluations_bytes")};
-    if (json.contains("best")) resumed.best = {json.at("best").at("step"), json.at("best").at("loss")};
-    resumed.inputs = json.at("inputs");
-    resumed.warnings = detail::machine_warnings(json);
+    trainer.restore(at);
     return resumed;
   } catch (const nlohmann::json::exception& error) {
     fail(where, ": not what a training checkpoint holds: ", error.what());

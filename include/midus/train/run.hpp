@@ -209,16 +209,16 @@ class Run {
   /// Throws where this continuation starts from another model than the run, or evaluates on other files: its
   /// best step would mean something else.
   void check_inputs(const Json& before, const std::filesystem::path& checkpoint) const {
-    const auto hash = [](const Json& json) {
-      return json.contains("model") ? json["model"]["sha256"] : Json();
-    };
-    if (hash(before) != hash(inputs_))
-      fail(checkpoint.string(), ": the run started from ",
-           before.value("model", Json()).value("name", "no model"), ", whose config.json is not that of ",
+    const JsonObject run(before, (checkpoint / "trainer.json").string(), "inputs");
+    const std::string name = run.has("model") ? run.object("model").string("name") : "no model";
+    const std::string hash = run.has("model") ? run.object("model").string("sha256") : "";
+    if (hash != (inputs_.contains("model") ? inputs_["model"]["sha256"].get<std::string>() : ""))
+      fail(checkpoint.string(), ": the run started from ", name, ", whose config.json is not that of ",
            options_.like.string(), "; give the model of the run");
-    if (before.at("evaluations") != inputs_["evaluations"])
-      fail(checkpoint.string(), ": the run evaluates on ", before.at("evaluations").dump(),
-           ", this continuation on ", inputs_["evaluations"].dump(), "; give the same files and names");
+    const Json evaluations = before.value("evaluations", Json());
+    if (evaluations != inputs_["evaluations"])
+      fail(checkpoint.string(), ": the run evaluates on ", found_text(evaluations), ", this continuation on ",
+           inputs_["evaluations"].dump(), "; give the same files and names");
   }
 
   Trainer<Model>& trainer_;
