@@ -149,7 +149,7 @@ class Batches {
   /// The place in the data, as counters alone.
   const BatchState& state() const { return state_; }
   /// More windows of a file than any run takes: what the counters' arithmetic has room for.
-  static constexpr Index most_windows = Index{1} << 48;
+  static constexpr Index most_windows = Index{1} << 52;
   /// Goes on from a saved place: the batches that follow are those that would have followed then.
   void restore(const BatchState& state) {
     if (state.windows.size() != sources_.size())
