@@ -1,8 +1,9 @@
-// A value policy of one's own: HIVE with a learned gate per head, y_h = g_h · (Σ_i w_i V_{j_i}) P^h. Gates
-// start at one. The program checks its gradients by central differences and exits with 1 where they are
-// wrong.
+// A value policy of one's own: HIVE with a learned gate per head, y_h = g_h · (Σ_i w_i V_{j_i}) P^h. The
+// program checks its gradients by central differences and exits with 1 where they are wrong.
+#include <array>
 #include <cmath>
 #include <cstdio>
+#include <string_view>
 
 #include "midus/midus.hpp"
 
@@ -10,7 +11,15 @@ namespace mi = midus;
 
 template <int Rank>
 struct GatedValue {
+  static constexpr std::string_view name = "gated";
   static constexpr int rank = Rank;
+
+  /// HIVE's tensors, and the gate [H,D], applied to what the head reads.
+  static constexpr std::array<mi::TensorSpec, 3> tensors(const mi::ValueSizes& m) {
+    const auto hive = mi::FactorizedValue<Rank>::tensors(m);
+    return {hive[0], hive[1],
+            mi::TensorSpec{"gate", {m.heads, m.head_width}, mi::Role::matrix, mi::Start::normal(1)}};
+  }
 
   template <class Device, int Slots, int Heads, int HeadWidth>
   struct Layer {
@@ -18,7 +27,7 @@ struct GatedValue {
     using Hive = typename mi::FactorizedValue<Rank>::template Layer<Device, Slots, Heads, HeadWidth>;
 
     Hive hive;
-    mi::Parameter<Device, 2> gate{{{Heads, HeadWidth}}};  // [H,D], applied to the head's read
+    mi::Parameter<Device, 2> gate{tensors({Slots, Heads, HeadWidth, Rank})[2]};
 
     struct Saved {
       typename Hive::Saved hive;
@@ -27,7 +36,7 @@ struct GatedValue {
 
     static void visit(auto& self, const mi::Path& path, auto&& f) {
       self.hive.visit(self.hive, path, f);
-      f(path / "gate", self.gate);
+      mi::visit_each(path, f, self.gate);
     }
 
     void forward(Device& device, const mi::MemoryRead<Device>& read, Saved& saved,

@@ -24,8 +24,8 @@ class Decoder {
  public:
   Decoder(Cpu<float>& device, bool bfloat16_weights, Index context) : model_(device) {
     initialise(model_, 1);
-    model_.visit([&](const Path& path, auto& parameter) {  // slots that hold something
-      if (!matches("*.memory.values", path.str())) return;
+    model_.visit([&](const Path&, auto& parameter) {  // slots that hold something
+      if (parameter.role != Role::table) return;
       const auto values = parameter.master.flat();
       for (Index i = 0; i < values.size(); ++i) values(i) = 0.01F * static_cast<float>(i % 7 - 3);
     });
@@ -61,13 +61,12 @@ class Decoder {
     using Model = LanguageModel<Config, Cpu<float>>;
     double sum = 4.0 * 2 * Model::depth * Config::AttentionConfig::kv_heads * Model::head_dim *
                  static_cast<double>(ids_.size());
-    model_.visit([&](const Path& path, const auto& parameter) {
+    model_.visit([&](const Path&, const auto& parameter) {
       double read = static_cast<double>(parameter.shape.size());
-      if (path.str() == "model.embed_tokens.weight") read = Config::width;  // a row
+      if (parameter.role == Role::embedding) read = Config::width;  // a row
       if constexpr (Config::Where::count > 0) {
         using Memory = typename Config::Inserted::MemoryConfig;
-        if (matches("*.memory.values", path.str()))
-          read = Memory::heads * Memory::top_k * Memory::ValuePolicy::rank;
+        if (parameter.role == Role::table) read = Memory::heads * Memory::top_k * Memory::ValuePolicy::rank;
       }
       sum += read * (parameter.value.is_bfloat16() ? 2 : 4);
     });

@@ -20,7 +20,7 @@ struct Step {
       : model(device), shape{{batch, length}} {
     initialise(model, 1);
     model.visit([&](const Path& path, auto& parameter) {  // slots that hold something
-      if (!matches("*.memory.values", path.str())) return;
+      if (parameter.role != Role::table) return;
       const Random random(1, path.str());
       const auto values = parameter.master.flat();
       for (Index i = 0; i < values.size(); ++i) values(i) = static_cast<float>(0.02 * random.normal(i));

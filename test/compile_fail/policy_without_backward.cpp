@@ -5,6 +5,11 @@ using namespace midus;
 using namespace midus::test;
 
 struct ForwardOnly {
+  static constexpr std::string_view name = "forward_only";
+  static constexpr int rank = 0;
+  static constexpr std::array<TensorSpec, 1> tensors(const ValueSizes& m) {
+    return {TensorSpec{"values", {m.slots, m.heads}, Role::table, Start::zero()}};
+  }
   template <class Device, int Slots, int Heads, int HeadWidth>
   struct Layer {
     struct Saved {};

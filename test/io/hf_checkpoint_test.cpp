@@ -282,7 +282,7 @@ TEST_CASE("checkpoint: a tied head is one tensor, in gradient, optimizer and fil
   auto tied = random_model<SmallTied>(device);
   auto untied = random_model<Untied>(device);
   const auto table_of = [](auto& model, const std::string& name) {
-    Parameter<Cpu<double>, 2> table;
+    Parameter<Cpu<double>, 2> table(TensorSpec{"weight", {1, 1}});
     model.visit([&](const Path& path, auto& parameter) {
       if constexpr (std::remove_reference_t<decltype(parameter)>::rank == 2)
         if (path.str() == name) table = parameter;

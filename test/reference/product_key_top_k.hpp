@@ -82,7 +82,7 @@ template <class S>
 void run(Reference<S>& device, const ProductKeyTopKBackward<S>& op) {
   const Index H = op.query.extent(1), n = op.row_keys.extent(1), width = op.row_keys.extent(2);
   const Index k = op.slots.extent(2);
-  device.fill(op.dquery, S(0));
+  if (!op.accumulate) device.fill(op.dquery, S(0));
   device.work([&] {
     for (Index r = 0; r < op.query.extent(0); ++r)
       for (Index h = 0; h < H; ++h) {

@@ -119,7 +119,8 @@ TEST_CASE("head ablation: models whose heads cannot be taken away") {
   Cpu<float> device(1);
   LanguageModel<SmallHive, Cpu<float>> model(device);
   CHECK_THAT(message_of([&] { WithoutHead ablated(model, 2, 0); }),
-             Catch::Contains("no writable parameter model.memory_blocks.2.memory.value_proj"));
+             Catch::Contains("no writable parameter model.memory_blocks.2.* that all reads of a head pass"));
   model.store_as_bfloat16();
-  CHECK_THAT(message_of([&] { WithoutHead ablated(model, 0, 0); }), Catch::Contains("no writable parameter"));
+  CHECK_THAT(message_of([&] { WithoutHead ablated(model, 0, 0); }),
+             Catch::Contains("no writable parameter model.memory_blocks.0.memory.value_proj"));
 }

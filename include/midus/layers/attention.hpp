@@ -1,6 +1,8 @@
 // Causal self-attention with grouped key/value heads, with and without the output projection.
 #pragma once
 
+#include <array>
+
 #include "midus/layers/linear.hpp"
 #include "midus/ops/causal_attention.hpp"
 #include "midus/ops/rotary.hpp"
@@ -23,6 +25,16 @@ template <template <int> class Option, int Default, int Value, class... Given>
 inline constexpr int option<Option, Default, Option<Value>, Given...> = Value;
 }  // namespace detail
 
+/// The tensors of Attn′: `heads` query heads and `kv` key/value heads, `dim` wide.
+constexpr std::array<TensorSpec, 3> attention_head_tensors(Index width, Index heads, Index kv, Index dim) {
+  return {TensorSpec{"q_proj.weight", {heads * dim, width}}, TensorSpec{"k_proj.weight", {kv * dim, width}},
+          TensorSpec{"v_proj.weight", {kv * dim, width}}};
+}
+/// The output projection that Llama's attention has beside them.
+constexpr TensorSpec attention_output_tensor(Index width, Index heads, Index dim) {
+  return {"o_proj.weight", {width, heads * dim}, Role::output};
+}
+
 /// Keys and values of the tokens that a block has seen, for generation: views into a `KvCache`.
 template <class Device>
 struct KeyValues {
@@ -37,8 +49,10 @@ struct AttentionHeads {
   static_assert(Dim >= 2 && Dim % 2 == 0, "Attention: the width of a head must be even");
   using S = typename Device::Scalar;
 
-  LinearLayer<Device, Width, Heads * Dim> q_proj;
-  LinearLayer<Device, Width, Kv * Dim> k_proj, v_proj;
+  static constexpr std::array<TensorSpec, 3> specs = attention_head_tensors(Width, Heads, Kv, Dim);
+
+  LinearLayer<Device, Width, Heads * Dim> q_proj{specs[0]};
+  LinearLayer<Device, Width, Kv * Dim> k_proj{specs[1]}, v_proj{specs[2]};
 
   struct Saved {
     Out<Device, 3> q, k, v;  // [R,H,D], [R,KV,D] with positions in q and k
@@ -47,9 +61,7 @@ struct AttentionHeads {
   };
 
   static void visit(auto& self, const Path& path, auto&& f) {
-    self.q_proj.visit(self.q_proj, path / "q_proj", f);
-    self.k_proj.visit(self.k_proj, path / "k_proj", f);
-    self.v_proj.visit(self.v_proj, path / "v_proj", f);
+    visit_each(path, f, self.q_proj.weight, self.k_proj.weight, self.v_proj.weight);
   }
 
   /// From u [R,Width] to saved.y.
@@ -145,11 +157,11 @@ struct AttentionLayer : AttentionHeads<Device, Width, Heads, Kv, Dim> {
   using HeadsOnly = AttentionHeads<Device, Width, Heads, Kv, Dim>;
   using typename HeadsOnly::Saved;
 
-  LinearLayer<Device, Heads * Dim, Width> o_proj;
+  LinearLayer<Device, Heads * Dim, Width> o_proj{attention_output_tensor(Width, Heads, Dim)};
 
   static void visit(auto& self, const Path& path, auto&& f) {
     HeadsOnly::visit(self, path, f);
-    self.o_proj.visit(self.o_proj, path / "o_proj", f);
+    visit_each(path, f, self.o_proj.weight);
   }
 
   /// y [R,Width] = plus + attention of u [R,Width].

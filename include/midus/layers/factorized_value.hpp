@@ -1,6 +1,9 @@
 // HIVE: one latent bank for all heads of a block, expanded per head by a projection.
 #pragma once
 
+#include <array>
+#include <string_view>
+
 #include "midus/layers/layer.hpp"
 #include "midus/layers/memory_read.hpp"
 #include "midus/ops/head_gemm.hpp"
@@ -13,22 +16,31 @@ namespace midus {
 template <int Rank>
 struct FactorizedValue {
   static_assert(Rank >= 1, "FactorizedValue: Rank must be at least 1");
+  static constexpr std::string_view name = "factorized";
   static constexpr int rank = Rank;
+
+  /// V [N,r] and P [H,r,D]. Zero V: the memory adds nothing at first; random P: V can learn.
+  static constexpr std::array<TensorSpec, 2> tensors(const ValueSizes& m) {
+    return {TensorSpec{"values", {m.slots, m.rank}, Role::table, Start::zero()},
+            TensorSpec{
+                "value_proj", {m.heads, m.rank, m.head_width}, Role::head_output, Start::normal_by(m.rank)}};
+  }
 
   template <class Device, int Slots, int Heads, int HeadWidth>
   struct Layer {
     using S = typename Device::Scalar;
 
-    Parameter<Device, 2> values{{{Slots, Rank}}};                 // V [N,r]
-    Parameter<Device, 3> value_proj{{{Heads, Rank, HeadWidth}}};  // P [H,r,D]
+    static constexpr auto specs = tensors({Slots, Heads, HeadWidth, Rank});
+
+    Parameter<Device, 2> values{specs[0]};
+    Parameter<Device, 3> value_proj{specs[1]};
 
     struct Saved {
       Out<Device, 3> pooled;  // z [R,H,r]
     };
 
     static void visit(auto& self, const Path& path, auto&& f) {
-      f(path / "values", self.values);
-      f(path / "value_proj", self.value_proj);
+      visit_each(path, f, self.values, self.value_proj);
     }
 
     /// Adds the heads' reads to y [R,H,D].

@@ -1,15 +1,26 @@
 // The Head-wise Memory Layer (HML) of MIDUS.
 #pragma once
 
+#include <concepts>
+#include <string_view>
+
 #include "midus/layers/layer.hpp"
 #include "midus/layers/memory_read.hpp"
 #include "midus/ops/product_key_top_k.hpp"
 
 namespace midus {
 
-/// What `HeadwiseMemory` asks of a value policy's layer: say how to pool the values that a read names, and
-/// how to scatter back. The look-up does not know which policy is used. docs/adding_a_value_policy.md shows
-/// one.
+/// What `HeadwiseMemory` asks of a value policy: a name, by which files know it, and what its tensors are for
+/// any sizes.
+template <class P>
+concept NamesItself = requires(const ValueSizes& sizes) {
+  { P::name } -> std::convertible_to<std::string_view>;
+  { P::rank } -> std::convertible_to<int>;
+  { P::tensors(sizes)[0] } -> std::convertible_to<TensorSpec>;
+};
+
+/// And of its layer: say how to pool the values that a read names, and how to scatter back. The look-up does
+/// not know which policy is used. docs/adding_a_value_policy.md shows one.
 template <class V, class D>
 concept PoolsValues = requires(const V values, D& device, MemoryRead<D> read, typename V::Saved& saved,
                                Out<D, 3> y) {
@@ -19,6 +30,12 @@ template <class V, class D>
 concept ScattersValues = requires(const V values, D& device, MemoryRead<D> read,
                                   const typename V::Saved& saved, Out<D, 3> dweights) {
   values.backward(device, read, saved, In<D, 3>(dweights), dweights);
+};
+/// The same where values depend on `read.query`: backward also adds to the query's gradient.
+template <class V, class D>
+concept ScattersValuesAndQuery = requires(const V values, D& device, MemoryRead<D> read,
+                                          const typename V::Saved& saved, Out<D, 3> d) {
+  values.backward(device, read, saved, In<D, 3>(d), d, d);
 };
 
 /// Per head: the head's attention output is the query (no projection), an own set of product keys finds the k
@@ -32,15 +49,19 @@ struct HeadwiseMemoryLayer {
   static_assert(Width / Heads % 2 == 0, "HeadwiseMemory: the width of a head must be even");
   static constexpr int head_dim = Width / Heads;
   using S = typename Device::Scalar;
+  static_assert(NamesItself<Value>,
+                "HeadwiseMemory: the value policy needs the constants name and rank, and tensors(sizes)");
   using ValueLayer = typename Value::template Layer<Device, slots_of<Keys>(), Heads, head_dim>;
+  static constexpr bool values_read_query = ScattersValuesAndQuery<ValueLayer, Device>;
   static_assert(Layer<ValueLayer>, "HeadwiseMemory: the value policy needs Saved and visit(self, path, f)");
   static_assert(PoolsValues<ValueLayer, Device>,
                 "HeadwiseMemory: the value policy needs forward(device, read, saved, y) const");
-  static_assert(ScattersValues<ValueLayer, Device>,
+  static_assert(ScattersValues<ValueLayer, Device> || values_read_query,
                 "HeadwiseMemory: the value policy needs backward(device, read, saved, dy, dweights) const");
 
-  Parameter<Device, 3> row_keys{{{Heads, Keys, head_dim / 2}}};
-  Parameter<Device, 3> col_keys{{{Heads, Keys, head_dim / 2}}};
+  static constexpr auto specs = sub_key_tensors(Heads, Keys, head_dim);
+
+  Parameter<Device, 3> row_keys{specs[0]}, col_keys{specs[1]};
   ValueLayer value;
 
   struct Saved {
@@ -49,15 +70,14 @@ struct HeadwiseMemoryLayer {
   };
 
   static void visit(auto& self, const Path& path, auto&& f) {
-    f(path / "row_keys", self.row_keys);
-    f(path / "col_keys", self.col_keys);
+    visit_each(path, f, self.row_keys, self.col_keys);
     self.value.visit(self.value, path, f);
   }
 
   /// Adds the memory's output to y [R,H,D]; query [R,H,D].
   void forward(Device& device, In<Device, 3> query, Saved& saved, Out<Device, 3> y) const {
     const Shape<3> shape{{query.extent(0), Heads, TopK}};
-    saved.read = {device.template allocate_as<std::int32_t>(shape), device.allocate(shape)};
+    saved.read = {device.template allocate_as<std::int32_t>(shape), device.allocate(shape), query};
     run(device, ProductKeyTopK<S>{.query = query,
                                   .row_keys = row_keys.value,
                                   .col_keys = col_keys.value,
@@ -71,7 +91,12 @@ struct HeadwiseMemoryLayer {
                 Out<Device, 3> dquery) const {
     const auto scope = device.scope();
     const auto dweights = device.allocate(saved.read.weights.shape());
-    value.backward(device, saved.read, saved.value, dy, dweights);
+    if constexpr (values_read_query) {
+      device.fill(dquery, S(0));
+      value.backward(device, saved.read, saved.value, dy, dweights, dquery);
+    } else {
+      value.backward(device, saved.read, saved.value, dy, dweights);
+    }
     run(device, ProductKeyTopKBackward<S>{.query = query,
                                           .row_keys = row_keys.value,
                                           .col_keys = col_keys.value,
@@ -80,7 +105,8 @@ struct HeadwiseMemoryLayer {
                                           .dweights = dweights,
                                           .dquery = dquery,
                                           .drow_keys = row_keys.grad,
-                                          .dcol_keys = col_keys.grad});
+                                          .dcol_keys = col_keys.grad,
+                                          .accumulate = values_read_query});
   }
 };
 

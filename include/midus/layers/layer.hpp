@@ -24,6 +24,7 @@ struct Sequences {
 /// run-time numbers. It names no device and no model.
 ///
 /// - `Saved` holds what backward needs and nothing more: views into the device's arena.
+/// - Its parameters are made of `TensorSpec`s, which say their names, shapes, roles and starts.
 /// - `visit(self, path, f)` calls `f(path / "name", parameter)` for every parameter, in one fixed order.
 /// - `forward(device, ..., saved, ...)` overwrites its result (or adds to it, where it says so), and
 ///   allocates what it saves before any scratch, so that scratch can be given back.
@@ -38,5 +39,11 @@ concept Layer = requires(L& layer, const Path& path) {
   typename L::Saved;
   L::visit(layer, path, [](const Path&, auto&) {});
 };
+
+/// Calls f(path / name, parameter) for each of a layer's own parameters.
+template <class F, class... Parameters>
+void visit_each(const Path& path, F&& f, Parameters&... parameters) {
+  (f(path / parameters.name, parameters), ...);
+}
 
 }  // namespace midus

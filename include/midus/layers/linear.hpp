@@ -6,16 +6,16 @@
 
 namespace midus {
 
-/// y = x Wᵀ with W [Outputs, Inputs].
+/// y = x Wᵀ with W [Outputs, Inputs]. A layer that holds several names them: `LinearLayer<...> q_proj{spec}`.
 template <class Device, int Inputs, int Outputs>
 struct LinearLayer {
   using S = typename Device::Scalar;
 
-  Parameter<Device, 2> weight{{{Outputs, Inputs}}};
+  Parameter<Device, 2> weight{TensorSpec{"weight", {Outputs, Inputs}}};
 
   struct Saved {};  // its input, which the caller keeps anyway
 
-  static void visit(auto& self, const Path& path, auto&& f) { f(path / "weight", self.weight); }
+  static void visit(auto& self, const Path& path, auto&& f) { visit_each(path, f, self.weight); }
 
   /// y [R,Outputs] = plus + x Wᵀ; `plus` may be y itself, or empty.
   void forward(Device& device, In<Device, 2> x, Out<Device, 2> y, In<Device, 2> plus = {}) const {

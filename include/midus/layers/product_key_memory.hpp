@@ -1,12 +1,24 @@
 // One product-key memory for a whole block: the paper's ablation that is not head-wise.
 #pragma once
 
+#include <array>
+
 #include "midus/layers/linear.hpp"
 #include "midus/layers/memory_read.hpp"
 #include "midus/ops/product_key_top_k.hpp"
 #include "midus/ops/value_pool.hpp"
 
 namespace midus {
+
+/// The tensors of a product-key memory of n² slots behind an attention whose heads are `inputs` wide
+/// together. Zero values: it adds nothing at first.
+constexpr std::array<TensorSpec, 4> product_key_memory_tensors(Index inputs, Index width, Index heads,
+                                                               Index n, Index query_dim) {
+  const std::array<TensorSpec, 2> keys = sub_key_tensors(heads, n, query_dim);
+  return {
+      TensorSpec{"query_proj.weight", {heads * query_dim, inputs}, Role::matrix, Start::normal_by(inputs)},
+      keys[0], keys[1], TensorSpec{"values", {n * n, width}, Role::table, Start::zero()}};
+}
 
 /// Queries are a projection of the concatenated attention heads to MemoryHeads heads of width QueryDim; all
 /// of them read one bank V [n²,d], and their reads are summed (arXiv 1907.05242, 2412.09764).
@@ -18,10 +30,12 @@ struct ProductKeyMemoryLayer {
   static_assert(QueryDim >= 2 && QueryDim % 2 == 0, "ProductKeyMemory: QueryDim must be even");
   using S = typename Device::Scalar;
 
-  LinearLayer<Device, Inputs, MemoryHeads * QueryDim> query_proj;
-  Parameter<Device, 3> row_keys{{{MemoryHeads, Keys, QueryDim / 2}}};
-  Parameter<Device, 3> col_keys{{{MemoryHeads, Keys, QueryDim / 2}}};
-  Parameter<Device, 2> values{{{slots_of<Keys>(), Width}}};
+  static constexpr std::array<TensorSpec, 4> specs =
+      product_key_memory_tensors(Inputs, Width, MemoryHeads, Keys, QueryDim);
+
+  LinearLayer<Device, Inputs, MemoryHeads * QueryDim> query_proj{specs[0]};
+  Parameter<Device, 3> row_keys{specs[1]}, col_keys{specs[2]};
+  Parameter<Device, 2> values{specs[3]};
 
   struct Saved {
     Out<Device, 3> query;  // [R,H_m,D_m]
@@ -29,10 +43,7 @@ struct ProductKeyMemoryLayer {
   };
 
   static void visit(auto& self, const Path& path, auto&& f) {
-    self.query_proj.visit(self.query_proj, path / "query_proj", f);
-    f(path / "row_keys", self.row_keys);
-    f(path / "col_keys", self.col_keys);
-    f(path / "values", self.values);
+    visit_each(path, f, self.query_proj.weight, self.row_keys, self.col_keys, self.values);
   }
 
   /// Adds the memory's output to y, [R,H,D] with H·D = Width or [R,1,Width]; a [R,H,D] are the attention's

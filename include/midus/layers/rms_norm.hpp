@@ -6,19 +6,22 @@
 
 namespace midus {
 
+/// The scale of a norm of a stream `width` wide.
+constexpr TensorSpec norm_tensor(Index width) { return {"weight", {width}, Role::norm}; }
+
 /// y = w ⊙ x / √(mean(x²) + ε) (arXiv 1910.07467).
 template <class Device, int Width>
 struct RmsNormLayer {
   using S = typename Device::Scalar;
 
-  Parameter<Device, 1> weight{{{Width}}};
+  Parameter<Device, 1> weight{norm_tensor(Width)};
   double epsilon = 1e-5;
 
   struct Saved {
     Out<Device, 1> inverse_rms;  // [R]
   };
 
-  static void visit(auto& self, const Path& path, auto&& f) { f(path / "weight", self.weight); }
+  static void visit(auto& self, const Path& path, auto&& f) { visit_each(path, f, self.weight); }
 
   /// y [R,Width].
   void forward(Device& device, In<Device, 2> x, Saved& saved, Out<Device, 2> y) const {

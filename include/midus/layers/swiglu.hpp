@@ -1,10 +1,18 @@
 // Llama's feed-forward layer.
 #pragma once
 
+#include <array>
+
 #include "midus/layers/linear.hpp"
 #include "midus/ops/swiglu.hpp"
 
 namespace midus {
+
+/// The tensors of a feed-forward layer whose hidden layer is `hidden` wide.
+constexpr std::array<TensorSpec, 3> swiglu_tensors(Index width, Index hidden) {
+  return {TensorSpec{"gate_proj.weight", {hidden, width}}, TensorSpec{"up_proj.weight", {hidden, width}},
+          TensorSpec{"down_proj.weight", {width, hidden}, Role::output}};
+}
 
 /// y = plus + (silu(u W_gateᵀ) ⊙ u W_upᵀ) W_downᵀ (arXiv 2002.05202).
 template <class Device, int Width, int Hidden>
@@ -12,17 +20,17 @@ struct SwiGluLayer {
   static_assert(Hidden >= 1, "SwiGlu: the hidden width must be at least 1");
   using S = typename Device::Scalar;
 
-  LinearLayer<Device, Width, Hidden> gate_proj, up_proj;
-  LinearLayer<Device, Hidden, Width> down_proj;
+  static constexpr std::array<TensorSpec, 3> specs = swiglu_tensors(Width, Hidden);
+
+  LinearLayer<Device, Width, Hidden> gate_proj{specs[0]}, up_proj{specs[1]};
+  LinearLayer<Device, Hidden, Width> down_proj{specs[2]};
 
   struct Saved {
     Out<Device, 2> gate, up;  // [R,f]; their product is cheaper to form again than to keep
   };
 
   static void visit(auto& self, const Path& path, auto&& f) {
-    self.gate_proj.visit(self.gate_proj, path / "gate_proj", f);
-    self.up_proj.visit(self.up_proj, path / "up_proj", f);
-    self.down_proj.visit(self.down_proj, path / "down_proj", f);
+    visit_each(path, f, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight);
   }
 
   /// y [R,Width] from u [R,Width]; `plus` may be y itself.

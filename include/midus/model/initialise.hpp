@@ -10,7 +10,7 @@
 namespace midus {
 
 /// Fills a model's parameters at random, as Llama's are before pre-training: norms 1, matrices N(0, 0.02²),
-/// the projections that write to the residual stream (`o_proj`, `down_proj`) smaller by √(2L), so that the
+/// the projections that write to the residual stream (`Role::output`) smaller by √(2L), so that the
 /// stream does not grow with depth (GPT-2's rule). Every value depends on the seed, its tensor's name and its
 /// index alone.
 template <ModelConfig Config, Device D>
@@ -18,12 +18,10 @@ void initialise(LanguageModel<Config, D>& model, std::uint64_t seed) {
   using S = typename D::Scalar;
   model.visit([&](const Path& path, auto& parameter) {
     const auto values = parameter.master.flat();
-    const bool writes = matches("*.o_proj.weight", path.str()) || matches("*.down_proj.weight", path.str());
-    const double spread = writes ? 0.02 / std::sqrt(2.0 * Config::layers) : 0.02;
+    const double spread = parameter.role == Role::output ? 0.02 / std::sqrt(2.0 * Config::layers) : 0.02;
     const Random random(seed, path.str());
-    constexpr bool is_norm = std::remove_reference_t<decltype(parameter)>::rank == 1;
     for (Index i = 0; i < values.size(); ++i)
-      values(i) = is_norm ? S(1) : static_cast<S>(spread * random.normal(i));
+      values(i) = parameter.role == Role::norm ? S(1) : static_cast<S>(spread * random.normal(i));
   });
 }
 

@@ -134,6 +134,9 @@ class LanguageModel {
   /// The first step of the stack that a gradient reaches: `depth` where none does.
   std::size_t lowest_step() const { return lowest_; }
 
+  /// Whether a gradient goes below the head: to the last norm, or to a step of the stack.
+  bool trains_below_head() const { return lowest_ < depth || !norm_.weight.frozen(); }
+
   /// Calls f(path, parameter) for the parameters of one step of the stack; the path begins in the block.
   template <class F>
   void visit_step(std::size_t step, F&& f) const {
@@ -171,7 +174,7 @@ class LanguageModel {
     typename RmsNormLayer<D, Config::width>::Saved norm;
     const auto normed = device_->allocate(top.shape());
     norm_.forward(*device_, top, norm, normed);
-    const bool below_head = lowest_ < depth || !norm_.weight.frozen();
+    const bool below_head = trains_below_head();
     const auto dnormed = below_head ? device_->allocate(top.shape()) : Out<D, 2>{};
     const LossSum loss = head_loss(*device_, head(), normed, batch.targets.flat(), dnormed, scale);
     if (!below_head) return loss;

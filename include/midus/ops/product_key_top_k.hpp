@@ -34,9 +34,10 @@ struct ProductKeyTopKBackward {
   View<const std::int32_t, 3> slots;  // [R,H,k]
   View<const S, 3> weights;           // [R,H,k]
   View<const S, 3> dweights;          // [R,H,k]
-  View<S, 3> dquery;                  // [R,H,D] overwritten
+  View<S, 3> dquery;                  // [R,H,D]
   View<S, 3> drow_keys;               // [H,n,D/2] added to; empty: frozen
   View<S, 3> dcol_keys;               // [H,n,D/2] added to; empty: frozen
+  bool accumulate = false;            // add to dquery instead of overwriting it
 };
 
 }  // namespace midus

@@ -225,7 +225,7 @@ template <class S>
       S mean = 0;
       for (Index e = 0; e < k; ++e) mean += w[e] * dw[e];
       S *const ds = dscores.row(r, h), *const dq = op.dquery.row(r, h);
-      std::fill_n(dq, D, S(0));
+      if (!op.accumulate) std::fill_n(dq, D, S(0));
       for (Index e = 0; e < k; ++e) {
         ds[e] = w[e] * (dw[e] - mean);
         add_scaled(ds[e], row_keys + split.row(slots[e]) * half, dq, half);

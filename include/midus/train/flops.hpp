@@ -1,8 +1,6 @@
 // How much arithmetic a training step takes.
 #pragma once
 
-#include <type_traits>
-
 #include "midus/model/language_model.hpp"
 
 namespace midus {
@@ -18,23 +16,18 @@ double training_flops_per_token(const LanguageModel<Config, D>& model, Index len
   const double attention = 2 * static_cast<double>(length) * heads_width;  // half of T of both products
   double flops = 0;
   const auto multiply = [&](const auto& weight, bool reached) {
-    if (std::remove_cvref_t<decltype(weight)>::rank > 1)
-      flops +=
-          2 * static_cast<double>(weight.shape.size()) * (1 + (reached ? 1 : 0) + (weight.frozen() ? 0 : 1));
+    flops +=
+        2 * static_cast<double>(weight.shape.size()) * (1 + (reached ? 1 : 0) + (weight.frozen() ? 0 : 1));
   };
   const std::size_t lowest = model.lowest_step();
-  bool below_head = lowest < Model::depth;  // whether something trains there
   for (std::size_t step = 0; step < Model::depth; ++step) {
     const bool reached = step >= lowest;
-    model.visit_step(step, [&](const Path& path, const auto& parameter) {
-      if (path.str() != "memory.values") multiply(parameter, reached);
+    model.visit_step(step, [&](const Path&, const auto& parameter) {
+      if (is_product(parameter.role)) multiply(parameter, reached);
     });
     flops += attention * (reached ? 3 : 1);
   }
-  model.visit([&](const Path& path, const auto& parameter) {
-    if (path.str() == "model.norm.weight" && !parameter.frozen()) below_head = true;
-  });
-  multiply(model.head(), below_head);
+  multiply(model.head(), model.trains_below_head());
   return flops;
 }
 

@@ -26,16 +26,22 @@ class WithoutHead {
 
  public:
   WithoutHead(Model& model, std::size_t block, std::size_t head) {
-    // All that head h reads goes through its projection P^h, or comes from a bank of its own.
-    const std::string name = "model.memory_blocks." + std::to_string(block) + ".memory." +
-                             (Memory::ValuePolicy::rank > 0 ? "value_proj" : "values");
-    model.visit([&](const Path& path, auto& parameter) {
-      if (path.str() != name) return;
-      const Index size = parameter.shape.size() / Memory::heads;
-      if (!parameter.master.empty())
-        part_ = parameter.master.flat().slice(static_cast<Index>(head) * size, size);
-    });
-    if (part_.empty()) fail("head ablation: there is no writable parameter ", name);
+    // All that head h reads goes through its part of a projection, or comes from a table of its own.
+    const std::string of_block = "model.memory_blocks." + std::to_string(block) + ".";
+    std::string name;
+    for (const Role role : {Role::head_output, Role::table})
+      model.visit([&](const Path& path, auto& parameter) {
+        if (!name.empty() || parameter.role != role || parameter.rank < 3 ||
+            parameter.shape[0] != Memory::heads || !path.str().starts_with(of_block))
+          return;
+        name = path.str();
+        const Index size = parameter.shape.size() / Memory::heads;
+        if (!parameter.master.empty())
+          part_ = parameter.master.flat().slice(static_cast<Index>(head) * size, size);
+      });
+    if (part_.empty())
+      fail("head ablation: there is no writable parameter ",
+           name.empty() ? of_block + "* that all reads of a head pass" : name);
     kept_.assign(part_.data(), part_.data() + part_.size());
     std::fill(part_.data(), part_.data() + part_.size(), Scalar(0));
   }

@@ -16,14 +16,14 @@ namespace midus {
 /// What a group of parameters has of its own.
 struct ParameterGroup {
   double rate_scale = 1;  ///< times the schedule's rate
-  double decay = -1;      ///< weight decay; negative: the optimizer's, and none for norms and memory values
+  double decay = -1;      ///< weight decay; negative: the optimizer's, and none for what `is_spared_decay`
   /// The largest norm of this group's gradient; 0: not clipped; negative: clipped together with all others.
   double clip = -1;
 };
 
 /// Settings of AdamW (arXiv 1711.05101; decoupled decay). A parameter belongs to the first group whose
-/// pattern names it. Decay is 0 for norms (tensors of rank 1) and for `*.memory.values` unless a group says
-/// otherwise: a slot that is rarely read should not be forgotten for that. `clip` 0 switches clipping off.
+/// pattern names it. Decay is 0 for norms and for the values of memories (`is_spared_decay`) unless a group
+/// says otherwise. `clip` 0 switches clipping off.
 struct AdamW {
   double learning_rate = 3e-4;  ///< the schedule's peak
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8;
@@ -84,9 +84,9 @@ class Optimizer {
         group = settings_.groups[entry.group].second;
         used[entry.group] = true;
       }
-      const bool spared = parameter.rank == 1 || matches("*.memory.values", entry.name);
+      const double decay = is_spared_decay(parameter.role) ? 0 : settings_.weight_decay;
       entry.rate_scale = group.rate_scale;
-      entry.decay = group.decay >= 0 ? group.decay : spared ? 0 : settings_.weight_decay;
+      entry.decay = group.decay >= 0 ? group.decay : decay;
       entry.clip_group = group.clip >= 0 ? entry.group : settings_.groups.size();
       entry.first_tile = tiles;
       tiles += (entry.grad.size() + sum_of_squares_tile - 1) / sum_of_squares_tile;

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -35,8 +37,9 @@ struct TrainerState {
 
 namespace detail {
 
-/// Throws where a trained HIVE memory has nothing but zeros in both factors of its values, V and P: then the
-/// gradient of each is zero too, and no step would ever change them.
+/// Throws where a memory's values are a product of two factors, a table and a trained projection of each head
+/// (HIVE's V and P), and both are all zero: then the gradient of each is zero too, and no step would ever
+/// change them.
 template <class Model>
 void refuse_dead_memory(const Model& model) {
   const auto zero = [](const auto& parameter) {
@@ -44,16 +47,26 @@ void refuse_dead_memory(const Model& model) {
       if (static_cast<double>(parameter.value.at(i)) != 0) return false;
     return true;
   };
-  std::string dead;  // the memory whose V is zero
+  struct Factors {
+    std::string_view table, output;  // that are zero
+    bool alive = false;
+  };
+  std::map<std::string, Factors> memories;
   model.visit([&](const Path& path, const auto& parameter) {
-    const std::string name = path.str(), memory = name.substr(0, name.rfind('.'));
-    if (matches("*.memory.values", name))
-      dead = zero(parameter) ? memory : "";
-    else if (matches("*.memory.value_proj", name) && memory == dead && !parameter.frozen() && zero(parameter))
-      fail("cannot train ", memory,
-           ": its values and its value_proj are all zero, so their gradients are too; "
-           "give value_proj random numbers, as up-scaling does");
+    const std::string name = path.str();
+    if (parameter.role == Role::table) {
+      Factors& memory = memories[name.substr(0, name.rfind('.'))];
+      memory.table = parameter.name;
+      memory.alive = memory.alive || !zero(parameter);
+    } else if (parameter.role == Role::head_output && !parameter.frozen() && zero(parameter)) {
+      memories[name.substr(0, name.rfind('.'))].output = parameter.name;
+    }
   });
+  for (const auto& [name, memory] : memories)
+    if (!memory.alive && !memory.table.empty() && !memory.output.empty())
+      fail("cannot train ", name, ": its ", memory.table, " and its ", memory.output,
+           " are all zero, so their gradients are too; give ", memory.output,
+           " random numbers, as up-scaling does");
 }
 
 }  // namespace detail
