@@ -81,16 +81,17 @@ inline std::pair<std::string, std::string> name_and_value(const std::string& opt
   return {given.substr(0, equals), given.substr(equals + 1)};
 }
 
-/// Token files to evaluate a model on, as an option gives them: NAME=FILE, every name once.
+/// Token files to evaluate a model on, as an option gives them: NAME=FILE, every name once; of each the first
+/// `limit` tokens, 0: all.
 inline std::vector<std::pair<std::string, midus::EvaluationBatches>> open_evaluations(
     const std::string& option, const std::vector<std::string>& given, const std::filesystem::path& model,
-    midus::Index vocabulary, midus::Index length) {
+    midus::Index vocabulary, midus::Index length, midus::Index limit = 0) {
   std::vector<std::pair<std::string, midus::EvaluationBatches>> files;
   for (const std::string& each : given) {
     const auto [name, path] = name_and_value(option, each, "NAME=FILE");
     for (const auto& [known, batches] : files)
       if (known == name) midus::fail(option, ": two files have the name \"", name, "\"");
-    files.emplace_back(name, midus::EvaluationBatches(open_tokens(path, model, vocabulary), length));
+    files.emplace_back(name, midus::EvaluationBatches(open_tokens(path, model, vocabulary), length, limit));
   }
   return files;
 }

@@ -21,7 +21,7 @@ struct Options {
   midus::Dtype store = midus::Dtype::f32;
   std::vector<std::string> data;
   std::optional<Index> length;
-  Index batch = 16;
+  Index limit = 0, batch = 16;
   int threads = 0;
 };
 
@@ -71,7 +71,8 @@ int evaluate(const Options& options) {
   using Config = midus_model::Model;
   const midus::LlamaConfig config = model_config<Config>(options.directory);
   const Index length = window_length(options.length, 256, config.max_position_embeddings);
-  const auto files = open_evaluations("--data", options.data, options.directory, Config::vocab_size, length);
+  const auto files =
+      open_evaluations("--data", options.data, options.directory, Config::vocab_size, length, options.limit);
   std::vector<std::filesystem::path> inputs{options.directory};
   for (const auto& [name, batches] : files) inputs.push_back(batches.file().path());
   check_outputs({{"--json", options.json}}, inputs);
@@ -104,6 +105,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", options.data, "Token files, each as NAME=FILE")->required();
   add_number(app, "--length", options.length,
              "Tokens that the model reads at once (default: 256, or the positions that it knows)", 1);
+  add_number(app, "--limit", options.limit, "Predict only so many of each file's first tokens; 0: all", 0);
   add_number(app, "--batch", options.batch, "Windows at once: memory, not results", 1);
   app.add_option("--json", options.json, "Write the numbers to this file too");
   add_store(app, options.store);

@@ -71,6 +71,11 @@ TEST_CASE_METHOD(Fixture, "evaluate: the mean over every token but the first, by
   for (const char* const batch : {"1", "2", "100"})
     CHECK(numbers(both + " --batch " + batch)["results"][0]["loss"].get<double>() ==
           Approx(loss).epsilon(1e-5));
+  // The first tokens only, where a whole file would take too long.
+  const Json limited = numbers(both + " --limit 30")["results"];
+  CHECK(limited[0]["tokens"] == 30);
+  CHECK(limited[1]["tokens"] == 25);
+  CHECK(limited[1]["loss"] == two["loss"]);
   // Longer windows are other contexts.
   CHECK(numbers("model --data one=a.bin --length 64")["results"][0]["loss"].get<double>() != Approx(loss));
 }

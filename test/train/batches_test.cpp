@@ -281,6 +281,19 @@ TEST_CASE("EvaluationBatches: every token but the first is scored once") {
         for (std::size_t i = 0; i < scored.size(); ++i) CHECK(scored[i] == 11 + static_cast<std::int32_t>(i));
         CHECK(evaluation_batch(batches, batches.batches(rows), rows).counted ==
               0);  // behind the end: padding
+        // With a limit, the first of these.
+        for (const Index limit : {1, 3, 8, 9, 1000}) {
+          const EvaluationBatches limited(batches.file(), length, limit);
+          Index counted = 0;
+          for (Index i = 0; i < limited.batches(rows); ++i) {
+            const Filled batch = evaluation_batch(limited, i, rows);
+            for (const std::int32_t target : batch.targets)
+              if (target != ignored_target) CHECK(target == 11 + static_cast<std::int32_t>(counted++));
+            CHECK(batch.counted > 0);
+          }
+          CHECK(counted == std::min(limit, tokens - 1));
+          CHECK(limited.predicted() == counted);
+        }
       }
   for (const Index tokens : {0, 1}) {
     const TokenFile file = counting_file(directory / "a", tokens);
@@ -288,4 +301,6 @@ TEST_CASE("EvaluationBatches: every token but the first is scored once") {
   }
   const TokenFile file = counting_file(directory / "a", 9);
   CHECK_THAT(message_of([&] { EvaluationBatches(file, 0); }), Catch::Contains("found 0"));
+  CHECK_THAT(message_of([&] { EvaluationBatches(file, 8, -1); }),
+             Catch::Contains("the limit must be at least 0"));
 }

@@ -231,16 +231,21 @@ class Batches {
 /// batches.
 class EvaluationBatches {
  public:
-  EvaluationBatches(TokenFile file, Index length) : file_(std::move(file)), length_(length) {
+  /// `limit`: only so many of the file's first tokens are predicted; 0: all.
+  EvaluationBatches(TokenFile file, Index length, Index limit = 0) : file_(std::move(file)), length_(length) {
     if (length < 1) fail("evaluation: the length must be at least 1, found ", length);
+    if (limit < 0) fail("evaluation: the limit must be at least 0, found ", limit);
     if (file_.size() < 2)
       fail("token file ", file_.path().string(), " has ", file_.size(),
            " tokens; an evaluation needs at least 2 (one to read, one to predict)");
+    predicted_ = limit > 0 ? std::min(limit, file_.size() - 1) : file_.size() - 1;
   }
 
   const TokenFile& file() const { return file_; }
   Index length() const { return length_; }
-  Index windows() const { return (file_.size() - 2) / length_ + 1; }
+  /// The tokens of the file that are predicted, which follow its first one.
+  Index predicted() const { return predicted_; }
+  Index windows() const { return (predicted_ - 1) / length_ + 1; }
   /// Batches of `rows` windows.
   Index batches(Index rows) const { return (windows() - 1) / rows + 1; }
 
@@ -248,11 +253,11 @@ class EvaluationBatches {
   /// id 0 and an ignored target. Returns how many targets count.
   Index fill(Index batch, View<std::int32_t, 2> ids, View<std::int32_t, 2> targets) const {
     assert(ids.shape() == targets.shape() && ids.extent(1) == length_ && batch >= 0);
-    const Index rows = ids.extent(0), all = file_.size() - 1;  // targets of the file
+    const Index rows = ids.extent(0);
     Index counted = 0;
     for (Index b = 0; b < rows; ++b) {
-      const Index begin = std::min((batch * rows + b) * length_, all);
-      counted += detail::fill_window(file_, begin, std::min(length_, all - begin), detail::row(ids, b),
+      const Index begin = std::min((batch * rows + b) * length_, predicted_);
+      counted += detail::fill_window(file_, begin, std::min(length_, predicted_ - begin), detail::row(ids, b),
                                      detail::row(targets, b));
     }
     return counted;
@@ -260,7 +265,7 @@ class EvaluationBatches {
 
  private:
   TokenFile file_;
-  Index length_;
+  Index length_, predicted_ = 0;
 };
 
 }  // namespace midus
