@@ -61,29 +61,41 @@ struct TrainingArguments {
     app.add_flag("--checkpointing", train.checkpointing,
                  "Keep only the blocks' inputs: less memory, more work");
     add_number(app, "--evaluate-every", run.evaluate_every, "Steps; 0: at the end", 0);
-    add_number(app, "--checkpoint-every", run.checkpoint_every, "Steps; 0: at the end", 0);
-    add_number(app, "--keep-last", run.keep_last, "Checkpoints to keep", 0);
-    add_number(app, "--keep-every", run.keep_every,
+    add_number(app, "--checkpoint-every", run.checkpoints.every, "Steps; 0: by --checkpoint-minutes", 0);
+    add_number(app, "--checkpoint-minutes", run.checkpoints.minutes,
+               "Where --checkpoint-every is 0: at least so often; 0: only at the end, and when stopped", 0);
+    add_number(app, "--keep-last", run.checkpoints.keep_last, "Checkpoints to keep", 0);
+    add_number(app, "--keep-every", run.checkpoints.keep_every,
                "Keep every checkpoint at a multiple of this step too; 0: none", 0);
     add_threads(app, threads);
-    app.add_flag("--resume", resume, "Go on from the newest checkpoint in OUT, where there is one");
-    app.add_flag("--force", force, "Start again where OUT has a run already; its checkpoints are removed");
+    app.add_flag("--resume", resume,
+                 "Go on from the newest checkpoint in OUT; start where OUT holds nothing of a run");
+    app.add_flag(
+        "--force", force,
+        "Start again where OUT has a run already, which is removed once the new one has a checkpoint");
     app.add_flag("--dry-run", dry_run, "Say what memory, steps and time the run takes, and stop");
   }
 
   /// The checkpoint to go on from. Throws where OUT holds a run and neither --resume nor --force is given,
-  /// and where a token file cannot be read: a model may take minutes to load. What --force replaces stays
-  /// until the new run begins.
+  /// where --resume would lose what is there, and where a token file cannot be read: a model may take minutes
+  /// to load. What --force replaces stays until the new run has a checkpoint.
   std::optional<std::filesystem::path> checkpoint() {
     for (const std::string& given : data) midus::TokenFile{file_and_weight(given).first};
     for (const std::string& given : evaluations)
       midus::TokenFile{name_and_value("--eval", given, "NAME=FILE").second};
     run.directory = out;
-    run.replace = force || resume;
-    const auto newest = midus::newest_checkpoint(out);
-    if (newest && resume) return newest;
-    if (midus::holds_run(out) && !run.replace && !dry_run)
+    run.replace = force;
+    if (std::filesystem::is_directory(out) && !dry_run) {
+      const midus::RunLock lock(out);
+      midus::repair_run(out);
+    }
+    if (resume) {
+      if (const auto newest = midus::newest_checkpoint(out)) return newest;
+      if (const std::string reason = midus::why_not_resume(out); !force && !reason.empty())
+        midus::fail(reason);
+    } else if (midus::holds_run(out) && !force && !dry_run) {
       midus::fail(out, " holds a run already: give --resume to go on with it, or --force to start again");
+    }
     return std::nullopt;
   }
 

@@ -197,20 +197,41 @@ TEST_CASE(
   const std::string bytes = file_bytes(file);
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), sizeof length);
-  const auto metadata_of = [&](const Json& metadata, const SaveOptions& options) {
+  const auto metadata_of = [&](const Json& metadata, SaveOptions options, bool like = true) {
     Json header = parse_json(bytes.substr(8, length), "the test");
     header["__metadata__"] = metadata;
     put_file(file, raw_safetensors(header.dump(), bytes.substr(8 + length)));
+    if (like) options.like = base;  // which reads it
     save(load<SmallTied>(base, device), directory / "out", options);
     return CheckpointFiles(directory / "out").metadata();
   };
   const Json notes = {{"format", "mlx"}, {"training", "x"}, {"note", "y"}};
   const SafetensorsMetadata kept = {{"format", "pt"}, {"training", "x"}, {"note", "y"}};
-  CHECK(metadata_of(notes, {.like = base, .force = true}) == kept);
-  CHECK(metadata_of(notes, {.like = base, .dtype = Dtype::bf16, .force = true}) == kept);
-  CHECK(metadata_of(notes, {.like = base, .force = true, .shard_bytes = 700}) == kept);
-  CHECK(metadata_of(nullptr, {.like = base, .force = true}) == SafetensorsMetadata{{"format", "pt"}});
-  CHECK(metadata_of(notes, {.force = true}) == SafetensorsMetadata{{"format", "pt"}});
+  CHECK(metadata_of(notes, {.force = true}) == kept);
+  CHECK(metadata_of(notes, {.dtype = Dtype::bf16, .force = true}) == kept);
+  CHECK(metadata_of(notes, {.force = true, .shard_bytes = 700}) == kept);
+  CHECK(metadata_of(nullptr, {.force = true}) == SafetensorsMetadata{{"format", "pt"}});
+  CHECK(metadata_of(notes, {.force = true}, false) == SafetensorsMetadata{{"format", "pt"}});
+}
+
+TEST_CASE("checkpoint: what a model is like is read once, and may go away") {
+  const TemporaryDirectory directory;
+  Cpu<float> device(1);
+  const auto model = random_model<SmallTied>(device);
+  save(model, directory / "base", {.dtype = Dtype::f16});
+  put_file(directory / "base/tokenizer.json", "{}");
+  std::filesystem::create_directories(directory / "base/additional_chat_templates");
+  put_file(directory / "base/additional_chat_templates/rag.jinja", "rag");
+  const SaveOptions options{.like = directory / "base"};
+  save(model, directory / "before", options);
+  std::filesystem::remove_all(directory / "base");
+  save(model, directory / "after", options);
+  for (const char* const name :
+       {"config.json", "model.safetensors", "tokenizer.json", "additional_chat_templates/rag.jinja"})
+    CHECK(file_bytes(directory / "after" / name) == file_bytes(directory / "before" / name));
+  CHECK(CheckpointFiles(directory / "after").at("model.norm.weight").dtype == Dtype::f16);
+  CHECK_THROWS_WITH(Like(directory / "base"), Catch::Contains("No such file"));
+  CHECK_FALSE(Like(""));
 }
 
 TEST_CASE("checkpoint: the forms that published files have give the same logits",

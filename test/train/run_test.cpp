@@ -48,9 +48,9 @@ int train(const std::filesystem::path& run, const std::filesystem::path& files, 
   Trainer trainer(model, settings.adamw, data_in(files), settings.train);
   RunOptions options{.directory = run,
                      .evaluate_every = settings.evaluate_every,
-                     .checkpoint_every = settings.checkpoint_every,
-                     .keep_last = settings.keep_last,
-                     .keep_every = settings.keep_every};
+                     .checkpoints = {.every = settings.checkpoint_every,
+                                     .keep_last = settings.keep_last,
+                                     .keep_every = settings.keep_every}};
   options.evaluations.emplace_back("validation", EvaluationBatches(TokenFile(files / "b.bin"), 8));
   return Run(trainer, options)(checkpoint);
 }

@@ -9,6 +9,7 @@
 #include "midus/io/atomic_directory.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/checkpoint_writer.hpp"
+#include "midus/io/like.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/llama_config_writer.hpp"
 #include "midus/io/model_directory.hpp"
@@ -65,8 +66,7 @@ LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
 
 /// How a model is written.
 struct SaveOptions {
-  std::filesystem::path
-      like{};  ///< the directory whose config.json and other files (tokenizer, ...) are taken over
+  Like like{};  ///< a path: the directory whose config.json and other files (tokenizer, ...) are taken over
   /// Of the weights; left out: that of `like`'s tensors of the same names, or the device's scalar where there
   /// are none. A narrower one rounds to nearest even.
   std::optional<Dtype> dtype{};
@@ -76,8 +76,8 @@ struct SaveOptions {
 
 /// The configuration of a model as it would be saved: `like`'s with what has changed.
 template <ModelConfig Config, Device D>
-LlamaConfig config_of(const LanguageModel<Config, D>& model, const std::filesystem::path& like = {}) {
-  LlamaConfig config = like.empty() ? LlamaConfig() : read_llama_config(like);
+LlamaConfig config_of(const LanguageModel<Config, D>& model, const Like& like = {}) {
+  LlamaConfig config = like.config();
   LlamaConfig shape = shape_of<Config>();
   shape.bos_token_ids = config.bos_token_ids, shape.eos_token_ids = config.eos_token_ids;
   shape.original = std::move(config.original), shape.file = config.file, shape.dtype = config.dtype;
@@ -94,12 +94,10 @@ template <ModelConfig Config, Device D>
 void write_model(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
                  const SaveOptions& options = {}) {
   LlamaConfig config = config_of(model, options.like);
-  std::optional<CheckpointFiles> like;
-  if (!options.like.empty() && holds_weights(options.like)) like.emplace(options.like);
-  if (options.dtype || !like) config.dtype = options.dtype.value_or(dtype_of<typename D::Scalar>);
+  constexpr Dtype scalar = dtype_of<typename D::Scalar>;
+  if (options.dtype || !options.like.has_weights()) config.dtype = options.dtype.value_or(scalar);
   const auto dtype_for = [&](const std::string& name) {
-    const StoredTensor* const stored = like && !options.dtype ? like->find(name) : nullptr;
-    return stored ? stored->dtype : config.dtype.value_or(dtype_of<typename D::Scalar>);
+    return options.dtype ? *options.dtype : options.like.dtype(name, config.dtype.value_or(scalar));
   };
   write_llama_config(config, directory);
   std::vector<TensorInfo> tensors;
@@ -107,8 +105,7 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
     const auto& extents = parameter.shape.extents;
     tensors.push_back({path.str(), dtype_for(path.str()), {std::begin(extents), std::end(extents)}});
   });
-  CheckpointWriter writer(directory, tensors, like ? like->metadata() : SafetensorsMetadata(),
-                          options.shard_bytes);
+  CheckpointWriter writer(directory, tensors, options.like.metadata(), options.shard_bytes);
   model.visit([&](const Path& path, const auto& parameter) {
     using S = typename D::Scalar;
     std::vector<S> widened;
@@ -126,10 +123,11 @@ template <ModelConfig Config, Device D>
 void save(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
           const SaveOptions& options = {}) {
   if (options.force)
-    if (const std::string reason = why_not_replace(directory, options.like); !reason.empty()) fail(reason);
+    if (const std::string reason = why_not_replace(directory, options.like.directory()); !reason.empty())
+      fail(reason);
   AtomicDirectory target(directory, options.force);
   write_model(model, target.path(), options);
-  if (!options.like.empty()) copy_other_files(options.like, target.path());
+  options.like.write_other_files(target.path());
   target.commit();
 }
 

@@ -224,20 +224,26 @@ inline Json read_json_file(const std::filesystem::path& path, const JsonLimits& 
   return parse_json({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, path.string(), limits);
 }
 
+/// The text of a value in one line. Bytes that are no UTF-8 (a file's name may hold any) become U+FFFD.
+inline std::string dump_json_line(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 /// The text of a value, indented by two as Python's `json.dumps(value, indent=2)`; numbers that are not
-/// finite are written as Python writes them, so that a file with them comes out as it went in.
+/// finite are written as Python writes them, so that a file with them comes out as it went in. Bytes that are
+/// no UTF-8 become U+FFFD.
 inline std::string dump_json(const Json& value, std::size_t indent = 0) {
   if (value.is_number_float() && !std::isfinite(value.get<double>())) {
     const double number = value.get<double>();
     return std::isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
   }
-  if (!value.is_structured() || value.empty()) return value.dump();
+  if (!value.is_structured() || value.empty()) return dump_json_line(value);
   const std::string inner(indent + 2, ' ');
   std::string out(1, value.is_object() ? '{' : '[');
   const char* separator = "\n";
   for (auto item = value.begin(); item != value.end(); ++item) {
     out += separator + inner;
-    if (value.is_object()) out += Json(item.key()).dump() + ": ";
+    if (value.is_object()) out += dump_json_line(item.key()) + ": ";
     out += dump_json(*item, indent + 2);
     separator = ",\n";
   }

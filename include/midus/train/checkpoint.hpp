@@ -58,7 +58,19 @@ inline Json options_json(const TrainOptions& options, const AdamW& adamw) {
   return json;
 }
 
-/// Which compiler and instruction set made this program, and the first digits of its file's SHA-256.
+/// The first digits of the SHA-256 of this program's file; "" where it may not be read.
+inline std::string program_digest() {
+  try {
+    std::error_code error;
+    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+    return error ? "" : to_hex(sha256_file(program)).substr(0, 16);
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+/// Which compiler and instruction set made this program, and which program it is: as it was when this was
+/// first asked, whatever lies in its place later.
 inline std::string build_text() {
 #if defined(__clang__)
   std::string build = "clang " __clang_version__;
@@ -71,11 +83,8 @@ inline std::string build_text() {
   build += ", AVX2";
 #endif
   build += std::string(", midus ") + version_string;
-  std::error_code error;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error && std::filesystem::is_regular_file(program, error))
-    build += ", program " + to_hex(sha256_file(program)).substr(0, 16);
-  return build;
+  static const std::string digest = program_digest();
+  return digest.empty() ? build : build + ", program " + digest;
 }
 
 /// The processor's name, where the system says it.
@@ -96,49 +105,18 @@ inline std::vector<std::string> machine_warnings(const Json& checkpoint) {
   return warnings;
 }
 
-inline std::filesystem::path step_directory(const std::filesystem::path& run, Index step) {
-  std::string digits = std::to_string(step);
-  digits.insert(0, digits.size() < 8 ? 8 - digits.size() : 0, '0');
-  return run / ("step-" + digits);
-}
-
-}  // namespace detail
-
-/// Writes RUN/step-N: a model directory in the compute type, `optimizer.safetensors` and `trainer.json`. It
-/// appears whole; a step that was written before a crash is written again. `inputs` says what else the run
-/// reads (`Run`), to be compared when it goes on.
+/// What trainer.json says of where a run stands. The first call reads the data files, to hash them.
 template <class Model>
-std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::filesystem::path& run,
-                                      const LogLengths& logs, const std::optional<BestStep>& best,
-                                      const std::filesystem::path& like = {},
-                                      const Json& inputs = Json::object()) {
-  using S = typename Model::Scalar;
-  const std::filesystem::path target = detail::step_directory(run, trainer.state().step);
-  AtomicDirectory directory(target, true);
-  write_model(trainer.model(), directory.path(), {.like = like, .dtype = dtype_of<S>});
-  if (!like.empty()) copy_other_files(like, directory.path());
-
-  std::vector<TensorInfo> tensors;
-  Json trained = Json::array();
-  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto&) {
-    for (const char* kind : {"exp_avg.", "exp_avg_sq."})
-      tensors.push_back({kind + name, dtype_of<S>, {m.size()}});
-    trained.push_back(name);
-  });
-  SafetensorsWriter moments(directory.path() / "optimizer.safetensors", tensors);
-  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
-    moments.write("exp_avg." + name, std::as_bytes(std::span(m.data(), static_cast<std::size_t>(m.size()))));
-    moments.write("exp_avg_sq." + name,
-                  std::as_bytes(std::span(v.data(), static_cast<std::size_t>(v.size()))));
-  });
-  moments.commit();
-
+std::string trainer_text(const Trainer<Model>& trainer, const LogLengths& logs,
+                         const std::optional<BestStep>& best, const Json& inputs) {
   Json json;
   json["version"] = 1;
   json["step"] = trainer.state().step;
   json["tokens"] = trainer.state().tokens;
   json["options"] = detail::options_json(trainer.options(), trainer.optimizer().settings());
-  json["trained"] = trained;
+  json["trained"] = Json::array();
+  trainer.optimizer().visit(
+      [&](const std::string& name, const auto&, const auto&) { json["trained"].push_back(name); });
   json["data"] = Json::array();
   const auto& sources = trainer.batches().sources();
   const std::vector<DataPlace> places = trainer.batches().places();
@@ -154,9 +132,48 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
   if (best) json["best"] = {{"step", best->step}, {"loss", best->loss}};
   json["build"] = detail::build_text();
   json["processor"] = detail::processor_text();
-  write_file(directory.path() / "trainer.json", dump_json(json) + "\n");
+  return dump_json(json) + "\n";
+}
+
+}  // namespace detail
+
+/// Writes RUN/step-N: a model directory in the compute type, `optimizer.safetensors` and `trainer.json`. It
+/// appears whole; a step that was written before a crash is written again. `inputs` says what else the run
+/// reads (`Run`), to be compared when it goes on.
+template <class Model>
+std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::filesystem::path& run,
+                                      const LogLengths& logs, const std::optional<BestStep>& best,
+                                      const Like& like = {}, const Json& inputs = Json::object()) {
+  using S = typename Model::Scalar;
+  const std::filesystem::path target = detail::step_directory(run, trainer.state().step);
+  AtomicDirectory directory(target, true);
+  write_model(trainer.model(), directory.path(), {.like = like, .dtype = dtype_of<S>});
+  like.write_other_files(directory.path());
+
+  std::vector<TensorInfo> tensors;
+  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto&) {
+    for (const char* kind : {"exp_avg.", "exp_avg_sq."})
+      tensors.push_back({kind + name, dtype_of<S>, {m.size()}});
+  });
+  SafetensorsWriter moments(directory.path() / "optimizer.safetensors", tensors);
+  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
+    moments.write("exp_avg." + name, std::as_bytes(std::span(m.data(), static_cast<std::size_t>(m.size()))));
+    moments.write("exp_avg_sq." + name,
+                  std::as_bytes(std::span(v.data(), static_cast<std::size_t>(v.size()))));
+  });
+  moments.commit();
+
+  write_file(directory.path() / "trainer.json", detail::trainer_text(trainer, logs, best, inputs));
   directory.commit();
   return target;
+}
+
+/// Writes into RUN/step-N, which is the checkpoint of this very step, what was evaluated since.
+template <class Model>
+void update_checkpoint(const Trainer<Model>& trainer, const std::filesystem::path& run,
+                       const LogLengths& logs, const std::optional<BestStep>& best, const Json& inputs) {
+  write_file(detail::step_directory(run, trainer.state().step) / "trainer.json",
+             detail::trainer_text(trainer, logs, best, inputs));
 }
 
 /// What a resumed run is told.

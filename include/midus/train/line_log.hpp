@@ -36,15 +36,21 @@ class LineLog {
   /// Bytes written so far, those of earlier runs included.
   Index length() const { return length_; }
 
-  /// Adds a line, which must end with a line feed.
-  void append(std::string_view rest) {
+  /// Adds a line, which must end with a line feed; all of it or, where that fails, nothing.
+  void append(std::string_view line) {
+    std::string_view rest = line;
     while (!rest.empty()) {
       const ::ssize_t written = ::write(file_.get(), rest.data(), rest.size());
       if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) fail("cannot write the log ", path_.string(), ": ", system_message(errno));
+      if (written <= 0) {
+        const int reason = errno;
+        const bool cut = ::ftruncate(file_.get(), static_cast<::off_t>(length_)) == 0;
+        fail("cannot write the log ", path_.string(), ": ", system_message(reason),
+             cut ? "" : "; it ends with a part of a line");
+      }
       rest.remove_prefix(static_cast<std::size_t>(written));
-      length_ += static_cast<Index>(written);
     }
+    length_ += static_cast<Index>(line.size());
   }
 
   /// Cuts off what lies behind `length` bytes. Refused where the file is shorter, or the cut would lie inside

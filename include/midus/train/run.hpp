@@ -1,205 +1,212 @@
 // A whole training run: log, evaluations, checkpoints, Ctrl-C, resume.
 #pragma once
 
-#include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "midus/train/checkpoint.hpp"
 #include "midus/train/interrupt.hpp"
+#include "midus/train/replaced_run.hpp"
+#include "midus/train/run_checkpoints.hpp"
 #include "midus/train/run_directory.hpp"
+#include "midus/train/run_estimate.hpp"
+#include "midus/train/run_evaluations.hpp"
 
 namespace midus {
 
 /// What a run does beside its steps. A run is a directory: `log.jsonl` (a line a step) and `log.csv`,
 /// `evaluations.jsonl`, `step-N` (training checkpoints), `best` (a link to the best of them), `final` (the
-/// model).
+/// model). What becomes of it on every signal and fault: docs/running.md.
 struct RunOptions {
   std::filesystem::path directory;
   std::filesystem::path like{};  ///< the model directory whose config.json and tokenizer files are taken over
   std::optional<Dtype> dtype{};  ///< of the weights in `final`; left out: `like`'s, or the device's scalar
-  bool replace = false;          ///< start again where the directory holds a run: that one is removed
-  std::vector<std::pair<std::string, EvaluationBatches>>
-      evaluations{};             ///< by name; the first decides which is best
-  Index evaluate_every = 0;      ///< steps; 0: only before the first and after the last
-  Index checkpoint_every = 0;    ///< steps; 0: only at the end, and when interrupted
-  Index keep_last = 2;           ///< checkpoints
-  Index keep_every = 0;          ///< also keep those whose step is a multiple; 0: none
+  /// Start again where the directory holds a run: that one is set aside, and removed once the new one has a
+  /// checkpoint. (A run that ended before its first checkpoint is started again in any case.)
+  bool replace = false;
+  EvaluationFiles evaluations{};  ///< by name; the first decides which is best
+  Index evaluate_every = 0;       ///< steps; 0: only before the first and after the last
+  CheckpointPlan checkpoints{};
   std::string resume_command{};  ///< what to say when interrupted
 };
 
-/// What a training run takes in memory, in bytes.
-struct RunMemory {
-  double weights = 0, gradients_and_moments = 0, activations = 0;
-  double all() const { return weights + gradients_and_moments + activations; }
-};
-
-/// Measures what a run of this trainer will take; nothing is computed.
-template <class Model>
-RunMemory run_memory(Trainer<Model>& trainer) {
-  using S = typename Model::Scalar;
-  Index stored = 0, trained = 0;
-  trainer.model().visit([&](const Path&, const auto& parameter) {
-    stored += parameter.shape.size() * static_cast<Index>(parameter.value.is_bfloat16() ? 2 : sizeof(S));
-    trained += parameter.frozen() ? 0 : parameter.shape.size();
-  });
-  return {static_cast<double>(stored), 3.0 * sizeof(S) * static_cast<double>(trained),
-          static_cast<double>(trainer.activation_bytes())};
-}
-
-/// The machine's peak after a step that reached `share` > 1 of it: the processor was busy with something else
-/// when `peak` was measured. At least what the step reached, or what is measured now.
-inline double raised_peak(double peak, double share, double measured) {
-  return std::max(measured, share * peak);
-}
-
-/// Runs a trainer to its end, or to Ctrl-C; goes on from `checkpoint` where one is given (the trainer's model
-/// must have been loaded from it). Returns 0, or 128 + the signal that stopped the run.
+/// Runs a trainer to its end, or until it is asked to stop (`Interrupt`); goes on from `checkpoint` where one
+/// is given (the trainer's model must have been loaded from it). Returns 0, or 128 + the signal that stopped
+/// the run. Throws `Error` where the run cannot go on; the steps that were done have a checkpoint then.
 template <class Model>
 class Run {
  public:
   Run(Trainer<Model>& trainer, RunOptions options) : trainer_(trainer), options_(std::move(options)) {
     for (const auto& [name, value] : {std::pair{"evaluate_every", options_.evaluate_every},
-                                      {"checkpoint_every", options_.checkpoint_every},
-                                      {"keep_last", options_.keep_last},
-                                      {"keep_every", options_.keep_every}})
+                                      {"checkpoints.every", options_.checkpoints.every},
+                                      {"checkpoints.keep_last", options_.checkpoints.keep_last},
+                                      {"checkpoints.keep_every", options_.checkpoints.keep_every}})
       if (value < 0) fail(name, " must be at least 0, found ", value);
+    if (!(options_.checkpoints.minutes >= 0))
+      fail("checkpoints.minutes must be at least 0, found ", options_.checkpoints.minutes);
   }
 
   int operator()(const std::optional<std::filesystem::path>& checkpoint = std::nullopt) {
     const double memory = run_memory(trainer_).all();
     if (const std::string beyond = beyond_memory(memory); !beyond.empty())
       fail("the run needs ", memory_text(memory), ", ", beyond);
-    if (std::filesystem::exists(options_.directory / "config.json"))
+    std::error_code error;
+    if (std::filesystem::exists(options_.directory / "config.json", error))
       fail(options_.directory.string(), " is a model's directory; choose another for the run");
+    like_ = options_.like;
+    inputs_ = inputs();
     make_directories(options_.directory);
     const RunLock lock(options_.directory);
-    if (!checkpoint && holds_run(options_.directory)) {
-      if (!options_.replace)
-        fail(options_.directory.string(),
-             " holds a run already; go on with it, replace it, or choose another");
-      if (lies_in(options_.like, options_.directory))
-        fail(options_.like.string(), " lies in the run that would be replaced, ", options_.directory.string(),
-             "; choose another directory");
-      remove_run(options_.directory);
+    if (!lock.warning().empty()) warn(lock.warning());
+    repair_run(options_.directory);
+    const bool replaces = !checkpoint && make_way();
+    try {
+      if (!checkpoint) rehearse_checkpoint(trainer_, options_.directory, like_, inputs_);
+      return run(checkpoint);
+    } catch (...) {
+      if (replaces && !has_result()) {  // as if it had not been tried
+        remove_run_without_result(options_.directory);
+        settle_replaced_run(options_.directory);
+      }
+      throw;
     }
+  }
+
+ private:
+  std::filesystem::path final() const { return options_.directory / "final"; }
+
+  /// Whether the directory holds a checkpoint of a step that was done.
+  bool has_result() const {
+    const auto all = training_checkpoints(options_.directory);
+    return !all.empty() && all.back().first > 0;
+  }
+
+  /// Sets the run that is in the directory aside; whether there was one.
+  bool make_way() {
+    const std::filesystem::path& directory = options_.directory;
+    if (!holds_run(directory)) return false;
+    if (holds_run_without_result(directory)) {
+      remove_run_without_result(directory);
+      return false;
+    }
+    if (!options_.replace)
+      fail(directory.string(), " holds a run already; go on with it, replace it, or choose another");
+    if (lies_in(options_.like, directory))
+      fail(options_.like.string(), " lies in the run that would be replaced, ", directory.string(),
+           "; choose another directory");
+    if (const std::string reason = why_not_replace(final(), options_.like); !reason.empty()) fail(reason);
+    set_aside_run(directory);
+    return true;
+  }
+
+  int run(const std::optional<std::filesystem::path>& checkpoint) {
     StepLog log(options_.directory / "log.jsonl");
-    LineLog evaluations(options_.directory / "evaluations.jsonl");
-    inputs_ = inputs();
-    LogLengths lengths;
+    RunEvaluations<Model> evaluations(trainer_, options_.evaluations,
+                                      options_.directory / "evaluations.jsonl", options_.evaluate_every);
+    RunCheckpoints<Model> checkpoints(trainer_, log, evaluations, options_.directory, like_, inputs_,
+                                      options_.checkpoints);
     if (checkpoint) {
-      const Resumed resumed = restore_checkpoint(trainer_, *checkpoint);
-      check_inputs(resumed.inputs, *checkpoint);
-      lengths = resumed.logs;
-      best_ = resumed.best;
-      for (const std::string& warning : resumed.warnings)
-        std::fprintf(stderr, "warning: %s\n", warning.c_str());
-      std::fprintf(stderr, "resumed at step %lld from %s\n", static_cast<long long>(trainer_.state().step),
-                   checkpoint->c_str());
+      resume(*checkpoint, log, evaluations);
+      checkpoints.resumed();
+      rehearse_checkpoint(trainer_, options_.directory, like_, inputs_);
+      std::error_code error;
+      std::filesystem::remove_all(options_.directory / detail::rehearsal_name, error);
+      if (const std::string reason = why_not_replace(final(), options_.like); !reason.empty()) fail(reason);
+    } else {
+      log.truncate_to(0);
+      evaluations.resume(0, std::nullopt);
     }
-    log.truncate_to(lengths.steps);
-    evaluations.truncate_to(lengths.evaluations);
-    const std::filesystem::path final = options_.directory / "final";
     if (trainer_.done()) {
       std::fprintf(stderr, "all %lld steps are done already\n",
                    static_cast<long long>(trainer_.options().steps));
-      if (std::filesystem::exists(final) && !options_.dtype) return 0;
+      if (std::filesystem::exists(final()) && !options_.dtype && !evaluations.pending()) return 0;
     }
-
-    trainer_.set_peak(measure_peak(trainer_.model().device()));
     StepProgress progress(trainer_.options().steps);
     const Interrupt interrupt;
-    if (trainer_.state().step == 0) evaluate_all(progress, evaluations);
-    for (bool stop = false; !stop;) {
-      const std::optional<StepRecord> record = trainer_.step();
-      if (!record) break;
-      if (record->peak_share > 1) measure_peak_again(record->peak_share);
-      log.append(*record);
-      progress.show(*record);
-      if (due(options_.evaluate_every) || trainer_.done()) evaluate_all(progress, evaluations);
-      stop = trainer_.done() || interrupt.requested();
-      const bool best = best_ && best_->step == record->step;
-      if (due(options_.checkpoint_every) || best || stop) checkpoint_now(log, evaluations);
-    }
+    if (!trainer_.done()) trainer_.set_peak(measure_peak(trainer_.model().device()));
+    loop(log, evaluations, checkpoints, progress, interrupt);
     progress.end_line();
-    if (interrupt.requested() && !trainer_.done()) {
+    if (interrupt.requested() && (!trainer_.done() || evaluations.pending())) {
       std::fprintf(stderr, "stopped after step %lld; go on with: %s\n",
                    static_cast<long long>(trainer_.state().step), options_.resume_command.c_str());
       return interrupt.exit_code();
     }
-    export_csv(log.path(), options_.directory / "log.csv");
-    save(trainer_.model(), final, {.like = options_.like, .dtype = options_.dtype, .force = true});
-    std::fprintf(stderr, "wrote %s\n", final.c_str());
+    try {
+      export_csv(log.path(), options_.directory / "log.csv");
+    } catch (const Error& error) {
+      warn(error.what());
+    }
+    save(trainer_.model(), final(), {.like = like_, .dtype = options_.dtype, .force = true});
+    std::fprintf(stderr, "wrote %s\n", final().c_str());
     return 0;
   }
 
- private:
-  bool due(Index every) const { return every > 0 && trainer_.state().step % every == 0; }
-
-  void measure_peak_again(double share) {
-    trainer_.set_peak(raised_peak(trainer_.peak(), share, measure_peak(trainer_.model().device())));
-  }
-
-  void evaluate_all(StepProgress& progress, LineLog& log) {
-    for (std::size_t i = 0; i < options_.evaluations.size(); ++i) {
-      const auto& [name, batches] = options_.evaluations[i];
-      const LossSum loss = evaluate(trainer_.model(), batches, trainer_.options().batch);
-      Json line;
-      line["step"] = trainer_.state().step;
-      line["name"] = name;
-      line["loss"] = loss.mean();
-      line["perplexity"] = std::exp(loss.mean());
-      line["tokens"] = loss.count;
-      log.append(line.dump() + "\n");
-      progress.end_line();
-      std::fprintf(stderr, "step %lld  %s: loss %.4f  perplexity %.3f\n",
-                   static_cast<long long>(trainer_.state().step), name.c_str(), loss.mean(),
-                   std::exp(loss.mean()));
-      if (i == 0 && (!best_ || loss.mean() < best_->loss))
-        best_ = BestStep{trainer_.state().step, loss.mean()};
+  /// Steps, evaluations and checkpoints, to the end or until `interrupt` is requested: then what stands has a
+  /// checkpoint.
+  void loop(StepLog& log, RunEvaluations<Model>& evaluations, RunCheckpoints<Model>& checkpoints,
+            StepProgress& progress, const Interrupt& interrupt) {
+    std::optional<StepRecord> unlogged;  // of a step that is done
+    const auto work = [&](auto&& part) {
+      try {
+        part();
+      } catch (const std::exception& error) {
+        progress.end_line();
+        std::string kept;
+        try {  // the state is that of the last step
+          if (unlogged) log.append(*unlogged);
+          if (trainer_.state().step > 0) checkpoints.write();
+          if (checkpoints.written()) kept = "\nThe steps before are kept in " + checkpoints.path().string();
+        } catch (const std::exception& second) {
+          kept = text("\nNor can the steps since the last checkpoint be kept: ", second.what());
+        }
+        fail(error.what(), kept);
+      }
+    };
+    for (;;) {
+      // First the checkpoint, then an evaluation, which may take long.
+      const bool step_done = trainer_.state().step > 0;
+      if (step_done && (checkpoints.due() || trainer_.done() || interrupt.requested())) checkpoints.write();
+      if (evaluations.pending()) {
+        work([&] { evaluations(progress, interrupt); });
+        checkpoints.note_evaluation();
+      }
+      if (interrupt.requested()) checkpoints.write();
+      if (interrupt.requested() || trainer_.done()) return;
+      work([&] {
+        unlogged = trainer_.step();
+        if (unlogged->peak_share > 1)
+          trainer_.set_peak(
+              raised_peak(trainer_.peak(), unlogged->peak_share, measure_peak(trainer_.model().device())));
+        log.append(*unlogged);
+        progress.show(*unlogged);
+        unlogged.reset();
+      });
     }
   }
 
-  void checkpoint_now(StepLog& log, LineLog& evaluations) {
-    log.sync();
-    evaluations.sync();
-    const LogLengths lengths{log.length(), evaluations.length()};
-    save_checkpoint(trainer_, options_.directory, lengths, best_, options_.like, inputs_);
-    const Index step = trainer_.state().step;
-    if (best_ && best_->step == step) {
-      const auto link = options_.directory / "best", temporary = options_.directory / "best.tmp";
-      std::error_code error;
-      std::filesystem::remove(temporary, error);
-      std::filesystem::create_directory_symlink(detail::step_directory(".", step).filename(), temporary);
-      std::filesystem::rename(temporary, link);
-    }
-    remove_old();
-  }
-
-  /// Older checkpoints, and what a crash left of one, go only now, when the new one is on disk.
-  void remove_old() const {
-    clear_leftovers(options_.directory, [](std::string_view name) { return name.starts_with("step-"); });
-    const auto all = training_checkpoints(options_.directory);
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const auto& [step, path] = all[i];
-      const bool last = static_cast<Index>(all.size() - i) <= std::max<Index>(options_.keep_last, 1);
-      const bool nth = options_.keep_every > 0 && step % options_.keep_every == 0;
-      const bool best = best_ && best_->step == step;
-      if (!last && !nth && !best) std::filesystem::remove_all(path);
-    }
+  /// Brings trainer, log and evaluations to where `checkpoint` stands.
+  void resume(const std::filesystem::path& checkpoint, StepLog& log, RunEvaluations<Model>& evaluations) {
+    const Resumed resumed = restore_checkpoint(trainer_, checkpoint);
+    check_inputs(resumed.inputs, checkpoint);
+    log.truncate_to(resumed.logs.steps);
+    evaluations.resume(resumed.logs.evaluations, resumed.best);
+    for (const std::string& warning : resumed.warnings) warn(warning);
+    for (const auto& [step, path] : step_directories(options_.directory))
+      if (step > trainer_.state().step && !is_checkpoint(path))
+        warn(path.string() + " has no trainer.json: it is half a checkpoint, and is passed over");
+    std::fprintf(stderr, "resumed at step %lld from %s\n", static_cast<long long>(trainer_.state().step),
+                 checkpoint.c_str());
   }
 
   /// What the run reads beside its data, whose files the trainer's batches know.
   Json inputs() const {
     Json json = Json::object();
-    if (!options_.like.empty())
-      json["model"] = {{"name", options_.like.string()},
-                       {"sha256", to_hex(sha256_file(options_.like / "config.json"))}};
+    if (like_) json["model"] = {{"name", like_.directory().string()}, {"sha256", like_.config_digest()}};
     json["evaluations"] = Json::array();
     for (const auto& [name, batches] : options_.evaluations)
       json["evaluations"].push_back({{"name", name}, {"sha256", to_hex(batches.file().sha256())}});
@@ -216,69 +223,16 @@ class Run {
       fail(checkpoint.string(), ": the run started from ", name, ", whose config.json is not that of ",
            options_.like.string(), "; give the model of the run");
     const Json evaluations = before.value("evaluations", Json());
-    if (evaluations != inputs_["evaluations"])
+    const std::string now = dump_json_line(inputs_["evaluations"]);  // as text: names may be no UTF-8
+    if (dump_json_line(evaluations) != now)
       fail(checkpoint.string(), ": the run evaluates on ", found_text(evaluations), ", this continuation on ",
-           inputs_["evaluations"].dump(), "; give the same files and names");
+           now, "; give the same files and names");
   }
 
   Trainer<Model>& trainer_;
   RunOptions options_;
+  Like like_;
   Json inputs_;
-  std::optional<BestStep> best_;
 };
-
-/// What trains, a line for each tensor and a last one with the numbers; blocks of the same kind share a line:
-/// "trains model.layers.{2,3}.mlp.up_proj.weight [352, 128]".
-template <class Model>
-std::string describe_trained(const Model& model) {
-  struct Line {
-    std::string before, indices, after;
-    bool operator==(const Line& other) const { return before == other.before && after == other.after; }
-  };
-  std::vector<Line> lines;
-  Index trained = 0, parameters = 0;
-  model.visit([&](const Path& path, const auto& parameter) {
-    parameters += parameter.shape.size();
-    if (parameter.frozen()) return;
-    trained += parameter.shape.size();
-    const std::string name = path.str() + " " + to_string(parameter.shape);
-    const std::size_t digits = name.find_first_of("0123456789"), dot = name.find('.', digits);
-    Line line{name, "", ""};  // "model.norm.weight [128]" has digits, but no point after them
-    if (dot != name.npos)
-      line = {name.substr(0, digits), name.substr(digits, dot - digits), name.substr(dot)};
-    const auto same = std::find(lines.begin(), lines.end(), line);
-    if (same == lines.end())
-      lines.push_back(line);
-    else
-      same->indices += "," + line.indices;
-  });
-  std::string out;
-  for (const Line& line : lines) {
-    const bool several = line.indices.find(',') != line.indices.npos;
-    out +=
-        text("trains ", line.before, several ? "{" : "", line.indices, several ? "}" : "", line.after, "\n");
-  }
-  return out + text("trains ", trained, " of ", parameters, " parameters\n");
-}
-
-/// Says, before anything starts, what a run will take: memory, steps, time.
-template <class Model>
-std::string describe_run(Trainer<Model>& trainer, double available = machine_memory()) {
-  const RunMemory memory = run_memory(trainer);
-  const TrainOptions& options = trainer.options();
-  const double tokens = static_cast<double>(options.batch * options.length * options.accumulate);
-  const double peak = measure_peak(trainer.model().device());
-  const double seconds =
-      tokens * static_cast<double>(options.steps) * trainer.flops_per_token() / (0.45 * peak);
-  char gigaflops[32];
-  std::snprintf(gigaflops, sizeof gigaflops, "%.1f", peak / 1e9);
-  const std::string beyond = beyond_memory(memory.all(), available);
-  return text(describe_trained(trainer.model()), "memory       ", memory_text(memory.all()), ": weights ",
-              memory_text(memory.weights), ", gradients and moments ",
-              memory_text(memory.gradients_and_moments), ", activations ", memory_text(memory.activations),
-              "\n", beyond.empty() ? "" : "             " + beyond + "\n", "steps        ", options.steps,
-              " of ", static_cast<Index>(tokens), " tokens\n", "time         about ", duration_text(seconds),
-              " at 45 % of the machine's ", gigaflops, " GFLOP/s\n");
-}
 
 }  // namespace midus

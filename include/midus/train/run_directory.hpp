@@ -17,20 +17,50 @@
 
 namespace midus {
 
-/// The complete checkpoints of a run, by step, ascending.
-inline std::vector<std::pair<Index, std::filesystem::path>> training_checkpoints(
+namespace detail {
+/// What a run leaves in its directory beside its checkpoints.
+inline constexpr std::array run_files{"log.jsonl", "log.csv", "evaluations.jsonl", "best", "final"};
+/// A checkpoint without weights and moments, which a run writes before its first step to see that it can; it
+/// goes when the first checkpoint is there. So a directory that has one belongs to a run without a result.
+inline constexpr const char* rehearsal_name = "rehearsal";
+
+/// Whether a name is step-N.
+inline bool is_step_name(const std::string& name) {
+  return name.starts_with("step-") && name.size() > 5 && name.size() <= 20 &&
+         name.find_first_not_of("0123456789", 5) == name.npos;
+}
+
+inline std::filesystem::path step_directory(const std::filesystem::path& run, Index step) {
+  std::string digits = std::to_string(step);
+  digits.insert(0, digits.size() < 8 ? 8 - digits.size() : 0, '0');
+  return run / ("step-" + digits);
+}
+}  // namespace detail
+
+/// The directories RUN/step-N by step, ascending, complete checkpoints or not.
+inline std::vector<std::pair<Index, std::filesystem::path>> step_directories(
     const std::filesystem::path& run) {
   std::vector<std::pair<Index, std::filesystem::path>> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(run, error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with("step-") || name.find_first_not_of("0123456789", 5) != name.npos ||
-        name.size() > 20)
-      continue;
-    if (std::filesystem::exists(entry.path() / "trainer.json", error))
-      found.emplace_back(std::stoll(name.substr(5)), entry.path());
-  }
+  for (std::filesystem::directory_iterator entry(run, error), last; !error && entry != last;
+       entry.increment(error))
+    if (const std::string name = entry->path().filename().string(); detail::is_step_name(name))
+      found.emplace_back(std::stoll(name.substr(5)), entry->path());
   std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// Whether RUN/step-N is a complete checkpoint.
+inline bool is_checkpoint(const std::filesystem::path& step) {
+  std::error_code error;
+  return std::filesystem::exists(step / "trainer.json", error);
+}
+
+/// The complete checkpoints of a run, by step, ascending.
+inline std::vector<std::pair<Index, std::filesystem::path>> training_checkpoints(
+    const std::filesystem::path& run) {
+  auto found = step_directories(run);
+  std::erase_if(found, [](const auto& step) { return !is_checkpoint(step.second); });
   return found;
 }
 
@@ -40,18 +70,39 @@ inline std::optional<std::filesystem::path> newest_checkpoint(const std::filesys
   return all.empty() ? std::nullopt : std::optional(all.back().second);
 }
 
-namespace detail {
-/// What a run leaves in its directory beside its checkpoints.
-inline constexpr std::array run_files{"log.jsonl", "log.csv", "evaluations.jsonl", "best", "final"};
-}  // namespace detail
-
 /// Whether a directory holds a run, or a part of one.
 inline bool holds_run(const std::filesystem::path& directory) {
+  const auto there = [&](const char* name) {
+    std::error_code error;
+    return std::filesystem::exists(std::filesystem::symlink_status(directory / name, error));
+  };
+  return !step_directories(directory).empty() || there(detail::rehearsal_name) ||
+         std::any_of(std::begin(detail::run_files), std::end(detail::run_files), there);
+}
+
+/// Whether a directory holds a run that ended before its first checkpoint: nothing is lost where it starts
+/// again.
+inline bool holds_run_without_result(const std::filesystem::path& directory) {
   std::error_code error;
-  return newest_checkpoint(directory) ||
-         std::any_of(std::begin(detail::run_files), std::end(detail::run_files), [&](const char* name) {
-           return std::filesystem::exists(std::filesystem::symlink_status(directory / name, error));
-         });
+  return std::filesystem::exists(directory / detail::rehearsal_name, error) &&
+         step_directories(directory).empty() && !std::filesystem::exists(directory / "final", error);
+}
+
+/// Why a run must not be started in `directory` by someone who wants to go on with what is there, as a
+/// sentence; "" where there is nothing to go on with and nothing to lose, or a checkpoint.
+inline std::string why_not_resume(const std::filesystem::path& directory) {
+  if (newest_checkpoint(directory) || !holds_run(directory) || holds_run_without_result(directory)) return "";
+  const auto steps = step_directories(directory);
+  std::error_code error;
+  const std::string what = !steps.empty() ? steps.back().second.string() +
+                                                " has no trainer.json, so it is half a checkpoint, and " +
+                                                directory.string() + " holds no whole one"
+                           : std::filesystem::exists(directory / "final", error)
+                               ? directory.string() + " holds the result of a run (" +
+                                     (directory / "final").string() + ") and no checkpoint"
+                               : directory.string() + " holds the logs of a run and no checkpoint";
+  return what +
+         " to go on from: bring one back, choose another directory, or replace what is there with --force";
 }
 
 /// Throws `Error` where a directory is a run and no model: it says which of the run's models to name.
@@ -71,12 +122,6 @@ inline bool lies_in(const std::filesystem::path& path, const std::filesystem::pa
   if (path.empty()) return false;
   const std::filesystem::path inner = resolved(path), outer = resolved(directory);
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
-}
-
-/// Removes a run, and nothing else, from its directory.
-inline void remove_run(const std::filesystem::path& directory) {
-  for (const auto& [step, path] : training_checkpoints(directory)) std::filesystem::remove_all(path);
-  for (const char* const name : detail::run_files) std::filesystem::remove_all(directory / name);
 }
 
 /// While it lives, no other process may train into the directory.
