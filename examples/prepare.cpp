@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -49,6 +50,7 @@ struct Options {
   bool jsonl = false;
   mi::JsonlFields fields{.text = "text", .prompt = {}, .response = {}};
   std::string end_token;
+  mi::Unknown unknown = mi::Unknown::error;
   int threads = 0;
   bool force = false;
 };
@@ -68,6 +70,16 @@ class Text {
 
   mi::Index size() const { return size_; }
   const std::vector<std::string_view>& pieces() const { return pieces_; }
+  /// The file that a piece, or a part of one, is in; null where it is in none.
+  const mi::MappedFile* file_of(std::string_view piece) const {
+    for (const mi::MappedFile& file : files_) {
+      const std::string_view all = text_of(file);
+      if (!std::less<>()(piece.data(), all.data()) &&
+          !std::less<>()(all.data() + all.size(), piece.data() + piece.size()))
+        return &file;
+    }
+    return nullptr;
+  }
   /// How many lines end before a position of the whole.
   std::size_t lines_before(mi::Index position) const {
     std::size_t lines = 0;
@@ -192,7 +204,7 @@ class Tokens {
   void write(const Text& text, mi::Range range, mi::TokenWriter& writer, Progress& progress) const {
     if (options_.bytes) return write_bytes(text, range, writer, progress);
     mi::DocumentEncoder encoder(
-        *tokenizer_, *pool_, end_,
+        *tokenizer_, *pool_, {.end = end_, .unknown = options_.unknown},
         [&](std::span<const std::int32_t> ids, std::span<const std::uint8_t> weights) {
           file_options_.weighted ? writer.append(ids, weights) : writer.append(ids);
         },
@@ -205,10 +217,10 @@ class Tokens {
       std::size_t line = options_.shuffle_lines ? 1 : 1 + text.lines_before(range.begin);
       for_parts(text, range, [&](std::string_view part) {
         mi::for_jsonl_documents(part, name, line, options_.fields,
-                                [&](const std::vector<std::string>& texts, const std::vector<bool>& counts) {
+                                [&](const std::vector<mi::JsonlText>& texts) {
                                   std::vector<mi::DocumentPart> document;
-                                  for (std::size_t i = 0; i < texts.size(); ++i)
-                                    document.push_back({encoder.keep(texts[i]), counts[i]});
+                                  for (const mi::JsonlText& each : texts)
+                                    document.push_back({encoder.keep(each.text), each.counts, each.place});
                                   encoder.add(document);
                                 });
         line += static_cast<std::size_t>(std::count(part.begin(), part.end(), '\n'));
@@ -216,12 +228,19 @@ class Tokens {
     } else if (options_.shuffle_lines) {  // one document of all lines
       std::string all;
       for_parts(text, range, [&](std::string_view part) { all += part; });
-      encoder.add(std::vector<mi::DocumentPart>{{encoder.keep(std::move(all))}});
+      encoder.add(std::vector<mi::DocumentPart>{
+          {.text = encoder.keep(std::move(all)), .place = "the lines in their new order"}});
     } else {
-      for_parts(text, range,
-                [&](std::string_view part) { encoder.add(std::vector<mi::DocumentPart>{{part}}); });
+      for_parts(text, range, [&](std::string_view part) {
+        const mi::MappedFile* const file = text.file_of(part);
+        encoder.add(std::vector<mi::DocumentPart>{
+            {.text = part, .place = file->path().string(), .within = text_of(*file)}});
+      });
     }
     encoder.flush();
+    if (encoder.unknown() > 0)
+      std::cerr << "warning: " << encoder.unknown() << " characters or bytes have no token and were "
+                << (options_.unknown == mi::Unknown::drop ? "left out\n" : "replaced by U+FFFD\n");
   }
 
  private:
@@ -248,6 +267,8 @@ int prepare(const Options& options) {
   if (options.bytes != options.tokenizer.empty()) mi::fail("give one of --bytes and --tokenizer");
   if (options.bytes && (options.jsonl || !options.end_token.empty()))
     mi::fail("--jsonl and --end-token need --tokenizer");
+  if (options.bytes && options.unknown != mi::Unknown::error)
+    mi::fail("--unknown needs --tokenizer: every byte has a token with --bytes");
   if (!options.bytes && !options.separator.empty())
     mi::fail("--separator puts bytes between texts; with --tokenizer, --end-token puts a token behind each");
   if (options.fields.prompt.empty() != options.fields.response.empty() ||
@@ -260,8 +281,13 @@ int prepare(const Options& options) {
 
   std::vector<mi::TokenWriter> writers;
   Progress progress(text.size());
-  for (const Output& file : files)
-    tokens.write(text, file.range, writers.emplace_back(file.path, tokens.file_options()), progress);
+  try {
+    for (const Output& file : files)
+      tokens.write(text, file.range, writers.emplace_back(file.path, tokens.file_options()), progress);
+  } catch (const mi::UnknownCharacter& error) {
+    mi::fail(error.what(),
+             "; --unknown drop leaves such characters out, --unknown replace puts U+FFFD there");
+  }
   if (progress.stopped()) return progress.exit_code();
   progress.end();
   for (std::size_t i = 0; i < files.size(); ++i)
@@ -303,6 +329,20 @@ int main(int argc, char* argv[]) {
   app.add_option("--end-token", options.end_token,
                  "The token to put behind each document, such as '<|endoftext|>' (default: none)")
       ->type_name("TOKEN");
+  app.add_option_function<std::string>(
+         "--unknown",
+         [&](const std::string& given) {
+           if (given != "error" && given != "drop" && given != "replace")
+             mi::fail("--unknown must be error, drop or replace, found ", mi::in_quotes(given));
+           options.unknown = given == "error"  ? mi::Unknown::error
+                             : given == "drop" ? mi::Unknown::drop
+                                               : mi::Unknown::replace;
+         },
+         "What becomes of a character for which the vocabulary has no token, where it has none for the "
+         "unknown "
+         "either: drop leaves it out, as the library tokenizers does; replace puts U+FFFD in its place")
+      ->type_name("{error,drop,replace}")
+      ->default_str("error");
   add_threads(app, options.threads);
   app.add_option("TEXT", options.texts, "Text files; several are taken one after another")->required();
   app.add_option("--out", options.out, "The token file to write; it appears when it is complete")

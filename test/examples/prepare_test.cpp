@@ -277,6 +277,42 @@ TEST_CASE("prepare: lines of JSON, and the loss on responses alone") {
   CHECK_FALSE(std::filesystem::exists(directory / "c.bin"));
 }
 
+TEST_CASE("prepare: a byte without a token is named by file, line and offset, left out, or replaced") {
+  const TemporaryDirectory directory;
+  put_tokenizer(directory);
+  Json json = read_json_file(directory / "tokenizer.json");
+  Json vocab = Json::object();  // without the byte 0x14
+  for (const auto& [token, id] : json["model"]["vocab"].items())
+    if (token != to_byte_characters("\x14")) vocab[token] = id;
+  json["model"]["vocab"] = vocab;
+  put_file(directory / "tokenizer.json", dump_json(json));
+  put_file(directory / "good.txt", "the cat\n");
+  put_file(directory / "bad.txt",
+           "one\ntwo a\x14"
+           "b\n");
+  put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"text\": \"a\\u0014\"}\n");
+  const ProgramResult refused = prepare(directory, "--tokenizer . good.txt bad.txt --out x.bin");
+  CHECK(refused.status == 1);
+  CHECK_THAT(refused.error,
+             Catch::Contains("bad.txt: line 2, byte 9: the vocabulary has no token for the byte 0x14") &&
+                 Catch::Contains("--unknown drop"));
+  CHECK_THAT(prepare(directory, "--tokenizer . --jsonl bad.jsonl --out x.bin").error,
+             Catch::Contains("bad.jsonl, line 2, \"text\": line 1, byte 1: "));
+  const Tokenizer tokenizer = read_tokenizer(directory / "tokenizer.json");
+  const ProgramResult dropped = prepare(directory, "--tokenizer . bad.txt --unknown drop --out drop.bin");
+  CHECK(dropped.status == 0);
+  CHECK_THAT(dropped.error,
+             Catch::Contains("warning: 1 characters or bytes have no token and were left out"));
+  CHECK(tokens_of(directory, "drop.bin").ids == test::encode(tokenizer, "one\ntwo ab\n"));
+  CHECK(prepare(directory, "--tokenizer . bad.txt --unknown replace --out replaced.bin").status == 0);
+  CHECK(tokens_of(directory, "replaced.bin").ids == test::encode(tokenizer,
+                                                                 "one\ntwo a\xef\xbf\xbd"
+                                                                 "b\n"));
+  CHECK_THAT(prepare(directory, "--tokenizer . bad.txt --unknown pass --out x.bin").error,
+             Catch::Contains("--unknown must be error, drop or replace, found \"pass\""));
+  CHECK_FALSE(std::filesystem::exists(directory / "x.bin"));
+}
+
 TEST_CASE("prepare: options of tokenizers that cannot be") {
   const TemporaryDirectory directory;
   put_tokenizer(directory);

@@ -11,6 +11,7 @@ special tokens, equal decoded texts, and that a stream gives the same text. Exit
 """
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -97,6 +98,20 @@ def with_added(tokenizer):
     return tokenizer
 
 
+def decoder_chains():
+    """Decoders with a byte-level step among others, and chains of the other steps."""
+    level, fuse, strip = decoders.ByteLevel(), decoders.Fuse(), decoders.Strip(" ", 1, 0)
+    replace, fallback, across = decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Replace("th", "X")
+    for chain in ([level, fuse], [fuse, level], [level, strip], [replace, level], [level, replace], [level, across], [fuse, across], [],
+                  [replace, fallback, fuse, strip], [fallback, across, strip], [fuse, strip, replace], [strip, level, fuse, across]):
+        yield chain
+
+
+def with_decoder(tokenizer, chain):
+    tokenizer.decoder = decoders.Sequence(chain) if chain is not None else None
+    return tokenizer
+
+
 def kinds():
     """Names, and what makes the tokenizer."""
     split = lambda pattern: pre_tokenizers.Sequence([
@@ -119,6 +134,10 @@ def kinds():
     yield "metaspace, always", lambda: metaspace("always", True)
     yield "metaspace, first", lambda: metaspace("first", False)
     yield "metaspace, never", lambda: metaspace("never", True)
+    gpt2 = functools.cache(lambda: byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False)).to_str())
+    for number, chain in enumerate(decoder_chains()):
+        yield f"decoder-{number}", lambda chain=chain: with_decoder(Tokenizer.from_str(gpt2()), chain)
+    yield "no decoder", lambda: with_decoder(llama2(), None)
     yield "added tokens", lambda: with_added(byte_level(split(LLAMA3), bos=True))
     yield "added tokens, llama2", lambda: with_added(llama2())
 

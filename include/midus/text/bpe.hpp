@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "midus/core/error.hpp"
+#include "midus/core/shape.hpp"
 #include "midus/io/in_quotes.hpp"
 #include "midus/text/utf8.hpp"
 
@@ -44,10 +45,23 @@ struct BpeModel {
   std::int32_t unk = -1;         ///< negative: an unknown character is an error
 };
 
+/// What becomes of a character that has no token, where the vocabulary has no token for the unknown either:
+/// an `UnknownCharacter`; it is left out, as `tokenizers` does (of a byte-level vocabulary only the bytes
+/// that have none); or U+FFFD stands in its place.
+enum class Unknown { error, drop, replace };
+
+/// A text holds a character that has no token.
+class UnknownCharacter : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Merges with the lowest rank first, from left to right: with memory of its own, one per thread.
 class BpeEncoder {
  public:
-  explicit BpeEncoder(const BpeModel& model) : model_(&model) {
+  /// Throws `Error` where U+FFFD is wanted and has no token.
+  explicit BpeEncoder(const BpeModel& model, Unknown unknown = Unknown::error)
+      : model_(&model), unknown_(unknown) {
     ranks_.reserve(2 * model.merges.size());
     for (std::size_t rank = 0; rank < model.merges.size(); ++rank) {
       const BpeMerge& merge = model.merges[rank];
@@ -59,10 +73,23 @@ class BpeEncoder {
         const auto found = model.vocabulary.find(std::string_view(std::string(1, static_cast<char>(byte))));
         bytes_[byte] = found == model.vocabulary.end() ? -1 : found->second;
       }
+    if (unknown == Unknown::replace && model.unk < 0) {
+      unknown_ = Unknown::error;  // it must be known itself
+      try {
+        begin("\xef\xbf\xbd");
+      } catch (const UnknownCharacter& error) {
+        fail("unknown characters cannot be replaced: ", error.what());
+      }
+      for (const Symbol& symbol : symbols_) replacement_.push_back(symbol.token);
+      unknown_ = unknown;
+    }
   }
 
-  /// Appends the tokens of a piece. Throws `Error` where a character is unknown and there is no token for
-  /// that.
+  /// Characters without a token so far that were left out or replaced.
+  Index unknown() const { return unknown_count_; }
+
+  /// Appends the tokens of a piece. Throws `UnknownCharacter` where a character is unknown, there is no token
+  /// for that, and it is an error.
   void operator()(std::string_view piece, std::vector<std::int32_t>& out) {
     if (piece.empty()) return;
     if (const auto known = cache_.find(piece); known != cache_.end()) {
@@ -70,13 +97,14 @@ class BpeEncoder {
       return;
     }
     const std::size_t before = out.size();
+    const Index unknown_before = unknown_count_;
     if (const auto whole = model_->vocabulary.find(piece);
         model_->ignore_merges && whole != model_->vocabulary.end())
       out.push_back(whole->second);
     else
       encode(piece, out);
     constexpr std::size_t longest = 64, most = std::size_t{1} << 17;
-    if (piece.size() > longest) return;
+    if (piece.size() > longest || unknown_count_ > unknown_before) return;
     if (cache_.size() == most) cache_.clear();
     cache_.emplace(piece, std::vector(out.begin() + static_cast<std::ptrdiff_t>(before), out.end()));
   }
@@ -111,36 +139,51 @@ class BpeEncoder {
     symbols_.push_back({token, at - 1, -1});
   }
 
-  [[noreturn]] void unknown(std::string_view character) const {
-    fail("the vocabulary has no token for ", in_quotes(std::string(character)),
-         ", and the tokenizer has no unk_token for what it does not know");
+  /// `part` of a character, or all of it, has no token. Whether the symbols for the character are complete.
+  bool unknown(std::string_view part, std::string_view character, std::size_t symbols_before) {
+    if (unknown_ == Unknown::error) {
+      char byte[8];
+      std::snprintf(byte, sizeof byte, "0x%02X", static_cast<unsigned>(static_cast<unsigned char>(part[0])));
+      const std::string what = model_->byte_level
+                                   ? text("the byte ", byte, " (in ", in_quotes(character), ")")
+                                   : in_quotes(character);
+      throw UnknownCharacter(text("the vocabulary has no token for ", what,
+                                  ", and the tokenizer has no unk_token for what it does not know"));
+    }
+    ++unknown_count_;
+    if (unknown_ == Unknown::drop) return false;
+    symbols_.resize(symbols_before);
+    if (!symbols_.empty()) symbols_.back().after = -1;
+    for (const std::int32_t token : replacement_) add(token);
+    return true;
   }
 
   void begin(std::string_view piece) {
     symbols_.clear();
-    if (model_->byte_level && model_->unk < 0) {
-      for (const char c : piece) {
-        const std::int32_t token = bytes_[static_cast<unsigned char>(c)];
-        if (token < 0) unknown(std::string_view(&c, 1));
-        add(token);
-      }
-      return;
-    }
+    const bool has_unk = model_->unk >= 0;
     bool unknown_before = false;
     while (!piece.empty()) {
-      const std::size_t length = model_->byte_level ? 1 : first_character(piece).bytes;
-      const std::string_view character = piece.substr(0, length);
-      piece.remove_prefix(length);
-      const auto known = model_->vocabulary.find(character);
-      if (known != model_->vocabulary.end()) {
-        add(known->second);
-        unknown_before = false;
-      } else if (!(model_->byte_fallback && add_bytes(character))) {
-        if (model_->unk < 0) unknown(character);
-        if (!(unknown_before && model_->fuse_unk)) add(model_->unk);
-        unknown_before = true;
+      const std::string_view character = piece.substr(0, first_character(piece).bytes);
+      piece.remove_prefix(character.size());
+      const std::size_t symbols_before = symbols_.size(), step = model_->byte_level ? 1 : character.size();
+      for (std::size_t at = 0; at < character.size(); at += step) {
+        const std::string_view part = character.substr(at, step);
+        const std::int32_t known = token_of(part);
+        if (known >= 0) {
+          add(known);
+          unknown_before = false;
+        } else if (!(model_->byte_fallback && add_bytes(part))) {
+          if (!has_unk && unknown(part, character, symbols_before)) break;
+          if (has_unk && !(unknown_before && model_->fuse_unk)) add(model_->unk);
+          unknown_before = true;
+        }
       }
     }
+  }
+  std::int32_t token_of(std::string_view symbol) const {
+    if (model_->byte_level) return bytes_[static_cast<unsigned char>(symbol[0])];
+    const auto known = model_->vocabulary.find(symbol);
+    return known == model_->vocabulary.end() ? -1 : known->second;
   }
   /// False, and nothing added, where a byte has no token.
   bool add_bytes(std::string_view character) {
@@ -187,6 +230,9 @@ class BpeEncoder {
   }
 
   const BpeModel* model_;
+  Unknown unknown_;
+  std::vector<std::int32_t> replacement_;
+  Index unknown_count_ = 0;
   std::unordered_map<std::uint64_t, Ranked> ranks_;
   std::int32_t bytes_[256];
   std::vector<Symbol> symbols_;

@@ -1,10 +1,12 @@
-// From tokens back to text, all at once or as they come.
+// From tokens back to text, as they come or all at once.
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -34,34 +36,14 @@ struct MetaspaceDecode {
 using DecoderStep =
     std::variant<ByteLevelDecode, ByteFallbackDecode, FuseDecode, StripDecode, MetaspaceDecode, ReplaceText>;
 
-/// The steps of tokenizer.json's decoder. Without steps the tokens are joined with blanks, as `tokenizers`
-/// does.
-class Decoder {
-  using Tokens = std::vector<std::string>;
-
- public:
+/// The steps of tokenizer.json's decoder.
+struct Decoder {
   std::vector<DecoderStep> steps;
+  bool blanks =
+      true;  ///< tokens are joined with blanks: so `tokenizers` does where there is no decoder at all
 
-  std::string operator()(std::vector<std::string> tokens) const {
-    if (steps.empty()) {
-      std::string out;
-      for (std::size_t i = 0; i < tokens.size(); ++i) out += (i > 0 ? " " : "") + tokens[i];
-      return out;
-    }
-    const auto size = [](const Tokens& all) {
-      std::size_t bytes = 0;
-      for (const std::string& token : all) bytes += token.size();
-      return bytes;
-    };
-    const std::size_t before = size(tokens);
-    for (const DecoderStep& step : steps) {
-      tokens = std::visit([&](const auto& each) { return apply(each, std::move(tokens)); }, step);
-      check_growth(before, size(tokens));
-    }
-    std::string out;
-    for (const std::string& token : tokens) out += token;
-    return out;
-  }
+  /// The text of tokens, as tokenizer.json spells them.
+  std::string operator()(const std::vector<std::string>& tokens) const;
 
   /// The bytes of one token of a byte-level vocabulary; a token of other characters stands for itself.
   static std::string byte_level_bytes(const std::string& token) {
@@ -81,58 +63,208 @@ class Decoder {
     if (high < 0 || low < 0) return std::nullopt;
     return static_cast<char>(static_cast<unsigned char>(16 * high + low));
   }
+};
 
- private:
-  static Tokens apply(const ByteLevelDecode&, Tokens tokens) {
-    std::string bytes;
-    for (const std::string& token : tokens) bytes += byte_level_bytes(token);
-    return {replace_invalid_utf8(bytes)};
+namespace detail {
+
+// Each step takes parts of tokens, `ends` with the last part of one, hands parts on to next(part, ends), and
+// keeps back what later parts could still change. `end(next)` follows the last token.
+
+struct ByteLevelDecoding {
+  ByteLevelDecode step;
+  std::string token = {}, bytes = {};
+
+  template <class Next>
+  void feed(std::string_view part, bool ends, Next&& next) {
+    token += part;
+    if (!ends) return;
+    bytes += Decoder::byte_level_bytes(std::exchange(token, {}));
+    const std::size_t certain = bytes.size() - unfinished_bytes(bytes);
+    next(replace_invalid_utf8(std::string_view(bytes).substr(0, certain)), false);
+    bytes.erase(0, certain);
   }
-  static Tokens apply(const ByteFallbackDecode&, Tokens tokens) {
-    Tokens out;
-    std::string run;
-    const auto end_run = [&] {
-      if (run.empty()) return;
-      if (is_utf8(run))
-        out.push_back(run);
-      else
-        out.insert(out.end(), run.size(), "\xef\xbf\xbd");
-      run.clear();
-    };
-    for (std::string& token : tokens) {
-      if (const auto byte = fallback_byte(token)) {
-        run += *byte;
-        continue;
-      }
-      end_run();
-      out.push_back(std::move(token));
-    }
-    end_run();
-    return out;
-  }
-  static Tokens apply(const FuseDecode&, Tokens tokens) {
-    std::string all;
-    for (const std::string& token : tokens) all += token;
-    return {all};
-  }
-  static Tokens apply(const StripDecode& strip, Tokens tokens) {
-    for (std::string& token : tokens) {
-      for (std::size_t i = 0; i < strip.start && token.starts_with(strip.content); ++i)
-        token.erase(0, strip.content.size());
-      for (std::size_t i = 0; i < strip.stop && token.ends_with(strip.content); ++i)
-        token.resize(token.size() - strip.content.size());
-    }
-    return tokens;
-  }
-  static Tokens apply(const MetaspaceDecode& metaspace, Tokens tokens) {
-    for (std::size_t i = 0; i < tokens.size(); ++i)
-      tokens[i] = ReplaceText{metaspace.replacement, i == 0 && metaspace.prepended ? "" : " "}(tokens[i]);
-    return tokens;
-  }
-  static Tokens apply(const ReplaceText& replace, Tokens tokens) {
-    for (std::string& token : tokens) token = replace(token);
-    return tokens;
+  template <class Next>
+  void end(Next&& next) {
+    next(replace_invalid_utf8(bytes), true);
   }
 };
+
+struct ByteFallbackDecoding {
+  ByteFallbackDecode step;
+  std::string token = {}, run = {};
+  bool ordinary = false;  // the token that has begun is no byte
+
+  template <class Next>
+  void feed(std::string_view part, bool ends, Next&& next) {
+    token += part;
+    if (!ordinary && ends)
+      if (const auto byte = Decoder::fallback_byte(token)) {
+        run += *byte;
+        return token.clear();
+      }
+    ordinary = ordinary || ends || token.size() > 6;
+    if (!ordinary) return;
+    end(next);
+    next(token, ends);
+    token.clear();
+    ordinary = !ends;
+  }
+  template <class Next>
+  void end(Next&& next) {  // of the run, which is text, or not, as a whole
+    const bool text = is_utf8(run);
+    if (text && !run.empty()) next(run, true);
+    for (std::size_t i = 0; !text && i < run.size(); ++i) next("\xef\xbf\xbd", true);
+    run.clear();
+  }
+};
+
+struct FuseDecoding {
+  FuseDecode step;
+
+  template <class Next>
+  void feed(std::string_view part, bool, Next&& next) {
+    next(part, false);
+  }
+  template <class Next>
+  void end(Next&& next) {
+    next("", true);
+  }
+};
+
+struct StripDecoding {
+  StripDecode step;
+  std::string kept = {};
+  std::size_t stripped = 0;  // at the beginning of this token
+
+  template <class Next>
+  void feed(std::string_view part, bool ends, Next&& next) {
+    kept += part;
+    const std::size_t size = step.content.size();
+    for (; stripped < step.start && kept.starts_with(step.content); ++stripped) kept.erase(0, size);
+    const bool more = stripped < step.start && step.content.starts_with(kept);
+    if (!ends && more) return;
+    if (!more) stripped = step.start;  // what follows is no longer the beginning
+    // Kept back is what may be the contents at the end, the last of them without its end.
+    std::size_t certain = kept.size();
+    const std::string_view all = kept;
+    for (std::size_t begun = 0; step.stop > 0 && begun < (ends ? 1 : size) && begun <= all.size(); ++begun) {
+      std::size_t at = all.size() - begun;
+      if (!step.content.starts_with(all.substr(at))) continue;
+      for (std::size_t i = 0; i < step.stop && all.substr(0, at).ends_with(step.content); ++i) at -= size;
+      certain = std::min(certain, at);
+    }
+    if (ends) stripped = 0;
+    next(all.substr(0, certain), ends);
+    kept.erase(0, ends ? kept.size() : certain);
+  }
+  template <class Next>
+  void end(Next&&) {}
+};
+
+/// For Metaspace too, whose first token may be another.
+struct ReplaceDecoding {
+  ReplaceText step;
+  std::string to_in_first = step.to;
+  std::string kept = {};
+  bool first = true;
+
+  template <class Next>
+  void feed(std::string_view part, bool ends, Next&& next) {
+    kept += part;
+    std::string done;
+    std::size_t at = 0;
+    for (std::size_t found; (found = kept.find(step.from, at)) != kept.npos; at = found + step.from.size())
+      done.append(kept, at, found - at).append(first ? to_in_first : step.to);
+    std::size_t end = kept.size();
+    if (!ends) {  // another one may have begun
+      end = std::max(at, end - std::min(end, step.from.size() - 1));
+      while (!step.from.starts_with(std::string_view(kept).substr(end))) ++end;
+    }
+    done.append(kept, at, end - at);
+    kept.erase(0, end);
+    first = first && !ends;
+    next(done, ends);
+  }
+  template <class Next>
+  void end(Next&&) {}
+};
+
+}  // namespace detail
+
+/// Decodes tokens as they come: `push` returns what no later token can change, never a part of a character,
+/// and `finish` the rest. All of it together is what the decoder gives for all tokens at once.
+class DecoderStream {
+ public:
+  /// `bytes`: every token consists of characters that stand for bytes.
+  explicit DecoderStream(const Decoder& decoder, bool bytes = false)
+      : blanks_(decoder.steps.empty() && decoder.blanks) {
+    for (const DecoderStep& step : decoder.steps) {
+      // The bytes of all tokens in one are those of each: nothing has to wait for the last.
+      if (bytes && std::holds_alternative<ByteLevelDecode>(step) && steps_.size() == 1 &&
+          std::holds_alternative<detail::FuseDecoding>(steps_[0]))
+        steps_.clear();
+      std::visit([&](const auto& each) { add(each); }, step);
+    }
+    made_.resize(steps_.size() + 1);
+  }
+
+  std::string push(std::string_view token) {
+    if (blanks_ && std::exchange(begun_, true)) out_ += ' ';
+    given_ += token.size();
+    feed(0, token, true);
+    const std::size_t certain = out_.size() - unfinished_bytes(out_);
+    std::string text = out_.substr(0, certain);
+    out_.erase(0, certain);
+    return text;
+  }
+
+  std::string finish() {
+    for (std::size_t i = 0; i < steps_.size(); ++i)
+      std::visit([&](auto& step) { step.end(next(i)); }, steps_[i]);
+    return std::exchange(out_, {});
+  }
+
+ private:
+  using Step = std::variant<detail::ByteLevelDecoding, detail::ByteFallbackDecoding, detail::FuseDecoding,
+                            detail::StripDecoding, detail::ReplaceDecoding>;
+
+  void add(const ByteLevelDecode& step) { steps_.emplace_back(detail::ByteLevelDecoding{step}); }
+  void add(const ByteFallbackDecode& step) { steps_.emplace_back(detail::ByteFallbackDecoding{step}); }
+  void add(const FuseDecode& step) { steps_.emplace_back(detail::FuseDecoding{step}); }
+  void add(const StripDecode& step) { steps_.emplace_back(detail::StripDecoding{step}); }
+  void add(const ReplaceText& step) { steps_.emplace_back(detail::ReplaceDecoding{step}); }
+  void add(const MetaspaceDecode& step) {
+    steps_.emplace_back(
+        detail::ReplaceDecoding{{step.replacement, " "}, step.prepended ? std::string() : " "});
+  }
+
+  /// Hands on to the step behind.
+  struct Next {
+    DecoderStream* stream;
+    std::size_t behind;
+    void operator()(std::string_view part, bool ends) const { stream->feed(behind, part, ends); }
+  };
+  Next next(std::size_t step) { return {this, step + 1}; }
+  void feed(std::size_t i, std::string_view part, bool ends) {
+    check_growth(given_, made_[i] += part.size());
+    if (i == steps_.size())
+      out_ += part;
+    else
+      std::visit([&](auto& step) { step.feed(part, ends, next(i)); }, steps_[i]);
+  }
+
+  bool blanks_, begun_ = false;
+  std::vector<Step> steps_;
+  std::size_t given_ = 0;          // bytes of tokens
+  std::vector<std::size_t> made_;  // bytes that reached each step, and the text
+  std::string out_;
+};
+
+inline std::string Decoder::operator()(const std::vector<std::string>& tokens) const {
+  DecoderStream stream(*this);
+  std::string out;
+  for (const std::string& token : tokens) out += stream.push(token);
+  return out + stream.finish();
+}
 
 }  // namespace midus

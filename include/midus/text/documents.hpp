@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -24,12 +25,20 @@ namespace midus {
 struct DocumentPart {
   std::string_view text;
   bool counts = true;
+  std::string place = {};        ///< for errors: what the text is in, such as "bible.txt"
+  std::string_view within = {};  ///< what it is a view of, whose lines and bytes are counted; empty: it alone
 };
 
-/// Encodes documents on the threads of a pool and hands the tokens on in their order, the same for any number
-/// of threads. Around a document stand the special tokens that the tokenizer puts around a text, and behind
-/// it the end token, where one is wanted. The parts of a document are encoded on their own. Special tokens
-/// before a part that does not count do not count either.
+struct DocumentEncoding {
+  std::optional<std::int32_t> end = {};      ///< the token behind each document
+  Unknown unknown = Unknown::error;          ///< what becomes of characters without a token
+  std::size_t piece = std::size_t{1} << 16;  ///< bytes of a long text that a thread encodes at once
+};
+
+/// Encodes documents on the threads of a pool and hands the tokens on in their order. They are those of whole
+/// texts, for any number of threads and any size of the pieces. Around a document stand the special tokens
+/// that the tokenizer puts around a text, and behind it the end token, where one is wanted. The parts of a
+/// document are encoded on their own. Special tokens before a part that does not count do not count either.
 class DocumentEncoder {
  public:
   /// What becomes of the tokens and their loss weights.
@@ -39,112 +48,199 @@ class DocumentEncoder {
   /// rest.
   using Progress = std::function<bool(std::size_t bytes)>;
 
-  DocumentEncoder(const Tokenizer& tokenizer, ThreadPool& pool, std::optional<std::int32_t> end, Write write,
+  DocumentEncoder(const Tokenizer& tokenizer, ThreadPool& pool, DocumentEncoding options, Write write,
                   Progress progress = {})
       : tokenizer_(&tokenizer),
         pool_(&pool),
-        end_(end),
+        options_(options),
         write_(std::move(write)),
         progress_(std::move(progress)) {
     for (int worker = 0; worker < pool.size(); ++worker)
-      encoders_.push_back(std::make_unique<TextEncoder>(tokenizer));
+      encoders_.push_back(std::make_unique<TextEncoder>(tokenizer, options.unknown));
   }
 
-  /// Takes a document, whose text must live until `flush`.
+  /// Takes a document, whose text must live until `flush`. Throws `UnknownCharacter`, with the place, where a
+  /// character of what was taken has no token.
   void add(std::span<const DocumentPart> parts) {
-    for (std::size_t i = 0; i < parts.size(); ++i) cut(parts[i], i == 0, i + 1 == parts.size());
-    if (bytes_ >= at_once) encode_units(), kept_.clear();
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto part = std::make_shared<const DocumentPart>(parts[i]);
+      owed_ += part->text.size();
+      if (i == 0) take_ids(part, tokenizer_->before);
+      cut(part);
+      if (i + 1 < parts.size()) continue;
+      take_ids(part, tokenizer_->after);
+      if (options_.end) take_ids(part, {*options_.end});
+    }
+    if (std::max(bytes_, kept_bytes_) >= at_once) flush();
   }
   /// Keeps the texts that parts of documents view until `flush`.
-  std::string_view keep(std::string text) { return kept_.emplace_back(std::move(text)); }
+  std::string_view keep(std::string text) {
+    kept_bytes_ += text.size();
+    return kept_.emplace_back(std::move(text));
+  }
 
   /// Hands on the tokens of all that was taken.
-  void flush() { encode_units(), kept_.clear(); }
+  void flush() {
+    encode_units(owed_);
+    kept_.clear();
+    kept_bytes_ = 0;
+  }
+
+  /// Characters without a token so far that were left out or replaced.
+  Index unknown() const { return unknown_; }
 
  private:
-  static constexpr std::size_t at_once = std::size_t{8} << 20, piece = std::size_t{1} << 16;
+  static constexpr std::size_t at_once = std::size_t{8} << 20;
 
   struct Unit {
-    std::string_view text;
-    bool counts, begins, ends;  // the loss counts it; it begins or ends the document
+    std::shared_ptr<const DocumentPart> part;
+    std::optional<PreTokenizerUnit> cut;  // of a long text; else
+    std::string_view text;                // a whole one, or
+    std::vector<std::int32_t> ids;        // these
   };
   struct Tokens {
     std::vector<std::int32_t> ids;
-    std::vector<std::uint8_t> weights;
+    std::optional<std::size_t> reached;  // where the last piece of a cut unit ends
+    Index unknown = 0;
+    std::exception_ptr error;
   };
 
-  void encode_units() {
-    if (stopped_) return units_.clear();
+  void take(Unit unit, std::size_t bytes) {
+    units_.push_back(std::move(unit));
+    bytes_ += bytes;
+    if (bytes_ >= at_once && units_.back().cut) encode_units(std::min(bytes_, owed_));
+  }
+  void take_ids(const std::shared_ptr<const DocumentPart>& part, std::vector<std::int32_t> ids) {
+    if (!ids.empty()) take({part, {}, {}, std::move(ids)}, 0);
+  }
+
+  void cut(const std::shared_ptr<const DocumentPart>& part) {
+    std::string_view text = part->text;
+    if (text.size() <= 2 * options_.piece) return take({part, {}, text, {}}, text.size());
+    if (!is_utf8(text)) text = keep(replace_invalid_utf8(text));
+    encoders_[0]->cut(
+        text, options_.piece, [&](std::string made) { return keep(std::move(made)); },
+        [&](const PreTokenizerUnit& unit) {
+          take({part, unit, {}, {}}, unit.end - unit.begin);
+        },
+        [&](std::int32_t id) { take_ids(part, {id}); });
+  }
+
+  void encode_units(std::size_t done) {
+    if (!stopped_) stopped_ = !encode_all(done);
+    units_.clear();
+    bytes_ = 0;
+    owed_ -= done;
+  }
+  /// Whether to go on.
+  bool encode_all(std::size_t done) {
     std::vector<Tokens> tokens(units_.size());
     pool_->parallel_for(static_cast<Index>(units_.size()), [&](Index task, int worker) {
       const auto i = static_cast<std::size_t>(task);
-      tokens[i] = encode(units_[i], *encoders_[static_cast<std::size_t>(worker)]);
+      const std::size_t begin = units_[i].cut ? units_[i].cut->begin : 0;
+      tokens[i] = encode(units_[i], begin, false, *encoders_[static_cast<std::size_t>(worker)]);
     });
-    for (const Tokens& each : tokens) write_(each.ids, each.weights);
-    units_.clear();
-    stopped_ = progress_ && !progress_(std::exchange(bytes_, 0));
+    for (std::size_t i = 0; i < units_.size(); ++i) join(units_[i], std::move(tokens[i]));
+    return !progress_ || progress_(done);
   }
 
-  void take(std::string_view text, const DocumentPart& part, bool begins, bool ends) {
-    units_.push_back({text, part.counts, begins, ends});
-    bytes_ += text.size();
-  }
-
-  /// Long texts are cut between lines, where that changes no token.
-  void cut(const DocumentPart& part, bool begins, bool ends) {
-    std::string_view rest = part.text;
-    for (std::size_t at = piece; rest.size() > 2 * piece && at < rest.size();) {
-      const std::size_t feed = rest.find('\n', at);
-      if (feed == rest.npos || feed + 1 >= rest.size() || feed > 64 * piece) break;
-      if (!may_cut(rest, feed + 1)) {
-        at = feed + 1;
-        continue;
-      }
-      take(rest.substr(0, feed + 1), part, std::exchange(begins, false), false);
-      if (bytes_ >= at_once) encode_units();
-      rest.remove_prefix(feed + 1);
-      at = piece;
-    }
-    take(rest, part, begins, ends);
-  }
-
-  /// Whether the lines on both sides have the same tokens apart and together.
-  bool may_cut(std::string_view text, std::size_t at) {
-    constexpr std::size_t longest = 4096;
-    std::size_t begin = at < 2 ? text.npos : text.rfind('\n', at - 2);
-    begin = begin == text.npos ? 0 : begin + 1;
-    const std::size_t end = std::min(text.find('\n', at), text.size() - 1) + 1;
-    if (at - begin > longest || end - at > longest) return false;
-    TextEncoder& encode = *encoders_[0];
-    std::vector<std::int32_t> apart = encode(text.substr(begin, at - begin), false);
-    const std::vector<std::int32_t> second = encode(text.substr(at, end - at), false);
-    apart.insert(apart.end(), second.begin(), second.end());
-    return apart == encode(text.substr(begin, end - begin), false);
-  }
-
-  Tokens encode(const Unit& unit, TextEncoder& encoder) const {
+  /// A unit from `from` on. `to_end`: however far its last piece goes.
+  Tokens encode(const Unit& unit, std::size_t from, bool to_end, TextEncoder& encoder) const {
     Tokens tokens;
-    if (unit.begins) tokens.ids = tokenizer_->before;
-    const std::vector<std::int32_t> ids = encoder(unit.text, false);
-    tokens.ids.insert(tokens.ids.end(), ids.begin(), ids.end());
-    if (unit.ends) {
-      tokens.ids.insert(tokens.ids.end(), tokenizer_->after.begin(), tokenizer_->after.end());
-      if (end_) tokens.ids.push_back(*end_);
+    const Index unknown = encoder.unknown();
+    try {
+      if (unit.cut) {
+        const std::size_t size = unit.cut->text.size();
+        const std::size_t stop = to_end ? size : std::min(size, unit.cut->end + options_.piece);
+        tokens.reached = encoder.append(*unit.cut, from, stop, tokens.ids);
+      } else {
+        tokens.ids = unit.text.empty() ? unit.ids : encoder(unit.text, false);
+      }
+    } catch (const Error&) {
+      tokens.error = std::current_exception();
     }
-    tokens.weights.assign(tokens.ids.size(), unit.counts ? 1 : 0);
+    tokens.unknown = encoder.unknown() - unknown;
     return tokens;
+  }
+
+  /// Hands on the tokens of a unit. One of a text that others share counts where the one before has ended at
+  /// its begin (`TextCutter`); else it is done again from there.
+  void join(const Unit& unit, Tokens tokens) {
+    if (unit.cut) {
+      if (unit.cut->begin == 0) reached_ = 0;
+      if (unit.cut->end <= reached_) return;  // the one before went over it
+      if (unit.cut->begin != reached_ || !(tokens.reached || tokens.error))
+        tokens = encode(unit, reached_, true, *encoders_[0]);
+    }
+    if (tokens.error) rethrow(unit, tokens.error);
+    reached_ = tokens.reached.value_or(0);
+    unknown_ += tokens.unknown;
+    weights_.assign(tokens.ids.size(), unit.part->counts ? 1 : 0);
+    write_(tokens.ids, weights_);
+  }
+
+  [[noreturn]] void rethrow(const Unit& unit, const std::exception_ptr& error) const {
+    const std::string place = unit.part->place.empty() ? "the text" : unit.part->place;
+    try {
+      std::rethrow_exception(error);
+    } catch (const UnknownCharacter& unknown) {
+      throw UnknownCharacter(midus::text(place, ": ", place_of_unknown(unit), unknown.what()));
+    } catch (const Error& other) {
+      fail(place, ": ", other.what());
+    }
+  }
+
+  /// "line 3, byte 17: ", where the first character without a token is; sought line by line, from the unit's
+  /// on where that is known.
+  std::string place_of_unknown(const Unit& unit) const {
+    const std::string_view text = unit.part->text;
+    const auto known = [&](std::string_view part) {
+      try {
+        (*encoders_[0])(part, false);
+        return true;
+      } catch (const UnknownCharacter&) {
+        return false;
+      }
+    };
+    std::size_t begin = 0;
+    if (unit.cut && !std::less<>()(unit.cut->text.data(), text.data()) &&
+        std::less<>()(unit.cut->text.data(), text.data() + text.size())) {
+      begin = static_cast<std::size_t>(unit.cut->text.data() - text.data()) + unit.cut->begin;
+      begin = text.rfind('\n', begin) + 1;  // 0 where there is none
+    }
+    for (std::size_t end = begin; begin < text.size(); begin = end) {
+      end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+      if (known(text.substr(begin, end - begin))) continue;
+      std::size_t before = begin, behind = end;  // what ends at one is known, at the other it is not
+      while (before + first_character(text.substr(before)).bytes < behind) {
+        std::size_t middle = before + (behind - before) / 2;
+        while ((static_cast<unsigned char>(text[middle]) & 0xC0) == 0x80 && middle > before) --middle;
+        if (middle == before) middle += first_character(text.substr(before)).bytes;
+        (known(text.substr(begin, middle - begin)) ? before : behind) = middle;
+      }
+      const std::string_view within = unit.part->within.empty() ? text : unit.part->within;
+      const auto at = static_cast<std::size_t>(text.data() - within.data()) + before;
+      const std::string_view lines = within.substr(0, at);
+      return midus::text("line ", 1 + std::count(lines.begin(), lines.end(), '\n'), ", byte ", at, ": ");
+    }
+    return "";
   }
 
   const Tokenizer* tokenizer_;
   ThreadPool* pool_;
-  std::optional<std::int32_t> end_;
+  DocumentEncoding options_;
   Write write_;
   Progress progress_;
   bool stopped_ = false;
   std::vector<std::unique_ptr<TextEncoder>> encoders_;  // by worker
   std::vector<Unit> units_;
   std::deque<std::string> kept_;
-  std::size_t bytes_ = 0;
+  std::size_t kept_bytes_ = 0;
+  std::size_t bytes_ = 0;    // of the units
+  std::size_t owed_ = 0;     // of documents that `progress` has not been told of
+  std::size_t reached_ = 0;  // where the last piece of the text ends that units share
+  Index unknown_ = 0;
+  std::vector<std::uint8_t> weights_;
 };
 
 /// Calls f(object) for every line of a JSONL file that is not blank, as long as it returns true. `line` is
@@ -169,16 +265,25 @@ struct JsonlFields {
   std::string text, prompt, response;
 };
 
-/// Calls document(texts, counts) for every line, as `for_jsonl_objects`.
+/// A text that a line of a JSONL file holds.
+struct JsonlText {
+  std::string text;
+  bool counts;        ///< the loss counts its tokens
+  std::string place;  ///< the file, the line and the member
+};
+
+/// Calls document(its texts) for every line, as `for_jsonl_objects`.
 template <class F>
 void for_jsonl_documents(std::string_view lines, const std::string& file, std::size_t line,
                          const JsonlFields& fields, F&& document) {
   for_jsonl_objects(lines, file, line, [&](const JsonObject& object) {
+    const auto text = [&](const std::string& field, bool counts) {
+      return JsonlText{object.string(field), counts, object.file() + ", " + object.where(field)};
+    };
     if (fields.prompt.empty())
-      document(std::vector<std::string>{object.string(fields.text)}, std::vector<bool>{true});
+      document(std::vector<JsonlText>{text(fields.text, true)});
     else
-      document(std::vector<std::string>{object.string(fields.prompt), object.string(fields.response)},
-               std::vector<bool>{false, true});
+      document(std::vector<JsonlText>{text(fields.prompt, false), text(fields.response, true)});
     return true;
   });
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,9 @@ struct SplitStep {
   Regex pattern;
   SplitBehavior behavior = SplitBehavior::isolated;
   bool invert = false;
+
+  /// A match and what lies between two are pieces, or left out, whatever is beside them.
+  bool local() const { return behavior == SplitBehavior::isolated || behavior == SplitBehavior::removed; }
 };
 /// Cuts around numbers; with `individual`, around every digit.
 struct DigitsStep {
@@ -46,6 +50,17 @@ inline const Regex& gpt2_pattern() {
   return pattern;
 }
 
+/// A part of the work on a text, for one of many threads: what the steps from `step` on make of `text`, and
+/// of that the pieces between `begin` and `end` (see `cut_text`).
+struct PreTokenizerUnit {
+  std::size_t step = 0;
+  std::string_view text;
+  std::size_t begin = 0, end = 0;
+  bool at_start = true;  ///< the text begins where the whole one does
+
+  bool whole() const { return begin == 0 && end == text.size(); }
+};
+
 /// Applies the steps with memory of its own: one per thread.
 class PreTokenizer {
  public:
@@ -63,6 +78,16 @@ class PreTokenizer {
     apply(0, text, at_start, piece);
   }
 
+  /// The same for what a unit has from `from` on, up to the first place at or behind its end where a match
+  /// ends, which is returned. Nothing is returned where no match begins up to `stop`.
+  template <class F>
+  std::optional<std::size_t> operator()(const PreTokenizerUnit& unit, std::size_t from, std::size_t stop,
+                                        F&& piece) {
+    if (!unit.whole()) return split(unit, from, stop, piece);
+    apply(unit.step, unit.text, unit.at_start, piece);
+    return unit.end;
+  }
+
  private:
   struct Span {
     std::size_t begin, end;
@@ -78,14 +103,12 @@ class PreTokenizer {
     };
     const PreTokenizerStep& step = (*steps_)[index];
     if (const auto* const split = std::get_if<SplitStep>(&step)) {
-      std::size_t done = 0;
-      if (split->behavior == SplitBehavior::isolated) {
-        matchers_[index]->for_matches(text, [&](std::size_t begin, std::size_t end) {
-          next(done, begin), next(begin, end);
-          done = end;
-        });
-        return next(done, text.size());
+      if (split->local()) {
+        const PreTokenizerUnit all{index, text, 0, text.size(), at_start};
+        this->split(all, 0, text.size(), piece);
+        return;
       }
+      std::size_t done = 0;
       std::vector<Span> spans;
       matchers_[index]->for_matches(text, [&](std::size_t begin, std::size_t end) {
         if (done != begin) spans.push_back({done, begin, split->invert});
@@ -128,12 +151,32 @@ class PreTokenizer {
     }
   }
 
+  /// The pieces of a unit whose step is a local Split.
+  template <class F>
+  std::optional<std::size_t> split(const PreTokenizerUnit& unit, std::size_t from, std::size_t stop,
+                                   F& piece) {
+    const auto& step = std::get<SplitStep>((*steps_)[unit.step]);
+    const auto next = [&](std::size_t begin, std::size_t end, bool match) {
+      if (begin == end || (step.behavior == SplitBehavior::removed && match != step.invert)) return;
+      apply(unit.step + 1, unit.text.substr(begin, end - begin), unit.at_start && begin == 0, piece);
+    };
+    std::size_t done = from;
+    bool ended = false;
+    matchers_[unit.step]->for_matches(unit.text, from, stop, [&](std::size_t begin, std::size_t end) {
+      next(done, begin, false), next(begin, end, true);
+      done = end;
+      ended = end >= unit.end && end < unit.text.size();
+      return !ended;
+    });
+    if (ended) return done;
+    if (stop < unit.text.size()) return std::nullopt;
+    next(done, unit.text.size(), false);
+    return unit.text.size();
+  }
+
   static std::vector<Span> joined(const std::vector<Span>& spans, SplitBehavior behavior) {
     std::vector<Span> out;
-    if (behavior == SplitBehavior::removed) {
-      for (const Span& span : spans)
-        if (!span.match) out.push_back(span);
-    } else if (behavior == SplitBehavior::contiguous) {
+    if (behavior == SplitBehavior::contiguous) {
       for (const Span& span : spans) {
         if (!out.empty() && out.back().match == span.match)
           out.back().end = span.end;
@@ -149,7 +192,7 @@ class PreTokenizer {
           out.push_back(span);
         before = span.match;
       }
-    } else if (behavior == SplitBehavior::merged_with_next) {
+    } else {  // merged_with_next
       bool after = false;
       for (std::size_t i = spans.size(); i-- > 0;) {
         if (spans[i].match && !after && !out.empty())
@@ -159,8 +202,6 @@ class PreTokenizer {
         after = spans[i].match;
       }
       std::reverse(out.begin(), out.end());
-    } else {
-      out = spans;
     }
     return out;
   }

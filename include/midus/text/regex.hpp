@@ -1,6 +1,7 @@
 // Regular expressions of tokenizer.json, by PCRE2: finding matches, with bounds on the work.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -52,10 +53,18 @@ class RegexMatcher {
   /// right behind the last one is none. Throws `Error` where a match, or all of them, take too much work.
   template <class F>
   void for_matches(std::string_view text, F&& f) {
-    std::size_t from = 0, last_end = text.npos;
-    std::size_t costly = 1000 + text.size() / 200;
+    for_matches(text, 0, text.size(),
+                [&](std::size_t begin, std::size_t end) { return f(begin, end), true; });
+  }
+
+  /// The same for those matches that are left where one has ended at `from` (0: all), as long as f returns
+  /// true; what begins behind `stop` need not be found.
+  template <class F>
+  void for_matches(std::string_view text, std::size_t from, std::size_t stop, F&& f) {
+    std::size_t last_end = from > 0 ? from : text.npos;
+    std::size_t costly = 1000 + (stop - std::min(from, stop)) / 200;
     while (from <= text.size()) {
-      const int found = find(text, from, costly);
+      const int found = find(text, from, stop, costly);
       if (found == PCRE2_ERROR_NOMATCH) return;
       if (found < 0)
         fail("the regular expression ", in_quotes(regex_.pattern()), " takes too much work on a text of ",
@@ -67,17 +76,18 @@ class RegexMatcher {
         continue;
       }
       from = last_end = end;
-      f(begin, end);
+      if (!f(begin, end)) return;
     }
   }
 
  private:
-  /// The first match from `from` on. PCRE2 limits the work at each place where a match could begin, which at
-  /// all places of a long text can still be hours. So only so many places (`costly`, counted down) may take
-  /// more than 1000 steps: what does not go back over the text takes at most 5 a byte.
-  int find(std::string_view text, std::size_t from, std::size_t& costly) {
+  /// The first match from `from` on, or none where it begins behind `stop`. PCRE2 limits the work at each
+  /// place where a match could begin, which at all places of a long text can still be hours. So only so many
+  /// places (`costly`, counted down) may take more than 1000 steps: what does not go back over the text takes
+  /// at most 5 a byte.
+  int find(std::string_view text, std::size_t from, std::size_t stop, std::size_t& costly) {
     std::size_t places = 64;
-    while (from <= text.size()) {
+    while (from <= stop) {
       int found = find(text, from, places, 1000);
       if (found == PCRE2_ERROR_MATCHLIMIT && places > 1) {
         places = 1;  // one of them is it

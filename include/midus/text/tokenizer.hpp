@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,6 +18,7 @@
 #include "midus/text/decoder.hpp"
 #include "midus/text/normalizer.hpp"
 #include "midus/text/pre_tokenizer.hpp"
+#include "midus/text/text_units.hpp"
 
 namespace midus {
 
@@ -77,8 +79,8 @@ struct Tokenizer {
 /// Encodes texts, with memory of its own: one per thread. The tokenizer must outlive it.
 class TextEncoder {
  public:
-  explicit TextEncoder(const Tokenizer& tokenizer)
-      : tokenizer_(&tokenizer), pre_tokenizer_(tokenizer.pre_tokenizer), bpe_(tokenizer.model) {
+  explicit TextEncoder(const Tokenizer& tokenizer, Unknown unknown = Unknown::error)
+      : tokenizer_(&tokenizer), pre_tokenizer_(tokenizer.pre_tokenizer), bpe_(tokenizer.model, unknown) {
     std::vector<AddedToken> raw, normalized;
     for (AddedToken token : tokenizer.added_tokens) {
       if (token.normalized) token.content = tokenizer.normalizer(token.content);
@@ -89,8 +91,8 @@ class TextEncoder {
   }
 
   /// The tokens of a text, with the special tokens around it unless they are not wanted. What is no UTF-8 is
-  /// read as U+FFFD (`replace_invalid_utf8`). Throws `Error` where a character has no token, or a regular
-  /// expression takes too much work.
+  /// read as U+FFFD (`replace_invalid_utf8`). Throws `UnknownCharacter` where a character has no token and
+  /// that is an error, and `Error` where a regular expression takes too much work.
   std::vector<std::int32_t> operator()(std::string_view text, bool add_special_tokens = true) {
     std::vector<std::int32_t> ids;
     if (add_special_tokens) ids = tokenizer_->before;
@@ -102,26 +104,53 @@ class TextEncoder {
     return ids;
   }
 
+  /// Cuts a long text, which must be UTF-8, into units of about `size` bytes: calls unit(PreTokenizerUnit)
+  /// and token(id), for added tokens, in the order of the text. `keep` as in `TextCutter`.
+  template <class Keep, class Unit, class Token>
+  void cut(std::string_view text, std::size_t size, Keep&& keep, Unit&& unit, Token&& token) const {
+    TextCutter cutter(tokenizer_->pre_tokenizer, size, std::ref(keep), std::ref(unit));
+    for_parts(
+        text, keep, [&](std::string_view part, bool at_start) { cutter(0, part, at_start); }, token);
+  }
+  /// Appends the tokens of a unit as the pre-tokenizer's call operator finds its pieces, and returns the
+  /// same.
+  std::optional<std::size_t> append(const PreTokenizerUnit& unit, std::size_t from, std::size_t stop,
+                                    std::vector<std::int32_t>& ids) {
+    return pre_tokenizer_(unit, from, stop, [&](std::string_view piece) { bpe_(piece, ids); });
+  }
+
+  /// Characters without a token so far, left out or replaced.
+  Index unknown() const { return bpe_.unknown(); }
+
  private:
   void append(std::string_view text, std::vector<std::int32_t>& ids) {
-    const auto token = [&](const AddedToken& added) { ids.push_back(added.id); };
+    std::string normalized;
+    for_parts(
+        text, [&](std::string part) -> std::string_view { return normalized = std::move(part); },
+        [&](std::string_view part, bool at_start) {
+          pre_tokenizer_(part, at_start, [&](std::string_view piece) { bpe_(piece, ids); });
+        },
+        [&](std::int32_t id) { ids.push_back(id); });
+  }
+
+  /// Calls part(text, whether the whole one begins there), normalised, and token(id) for the added tokens
+  /// between parts. `keep(std::string)` returns a view of a normalised part.
+  template <class Keep, class Part, class Token>
+  void for_parts(std::string_view text, Keep&& keep, Part&& part, Token&& token) const {
+    const auto found = [&](const AddedToken& added) { token(added.id); };
     raw_.split(
         text,
         [&](std::size_t begin, std::size_t end) {
-          const std::string_view part = text.substr(begin, end - begin);
-          if (tokenizer_->normalizer.steps.empty()) return append_normalized(part, begin == 0, ids);
-          append_normalized(tokenizer_->normalizer(part), begin == 0, ids);
+          std::string_view between = text.substr(begin, end - begin);
+          if (!tokenizer_->normalizer.steps.empty()) between = keep(tokenizer_->normalizer(between));
+          normalized_.split(
+              between,
+              [&](std::size_t from, std::size_t to) {
+                part(between.substr(from, to - from), begin == 0 && from == 0);
+              },
+              found);
         },
-        token);
-  }
-  void append_normalized(std::string_view text, bool at_start, std::vector<std::int32_t>& ids) {
-    normalized_.split(
-        text,
-        [&](std::size_t begin, std::size_t end) {
-          pre_tokenizer_(text.substr(begin, end - begin), at_start && begin == 0,
-                         [&](std::string_view piece) { bpe_(piece, ids); });
-        },
-        [&](const AddedToken& added) { ids.push_back(added.id); });
+        found);
   }
 
   const Tokenizer* tokenizer_;
@@ -130,52 +159,32 @@ class TextEncoder {
   AddedTokenFinder raw_, normalized_;
 };
 
-/// Decodes tokens as they come: `push` returns what has become certain, never a part of a character, and
-/// `finish` the rest. All of it together is what `decode` gives. The tokenizer must outlive it.
+/// Decodes tokens as they come: `push` returns what no later token can change, never a part of a character,
+/// and `finish` the rest. All of it together is what `decode` gives. The tokenizer must outlive it.
 class TextStream {
  public:
   explicit TextStream(const Tokenizer& tokenizer, bool skip_special_tokens = true)
       : tokenizer_(&tokenizer),
         skip_special_tokens_(skip_special_tokens),
-        byte_level_(tokenizer.decoder.steps.size() == 1 &&
-                    std::holds_alternative<ByteLevelDecode>(tokenizer.decoder.steps[0])) {}
+        stream_(tokenizer.decoder, all_of_bytes(tokenizer)) {}
 
   std::string push(std::int32_t id) {
-    for (const std::string& token : tokenizer_->spelled({&id, 1}, skip_special_tokens_)) {
-      if (byte_level_)
-        bytes_ += Decoder::byte_level_bytes(token);
-      else
-        tokens_.push_back(token);
-    }
-    if (byte_level_) {
-      const std::size_t certain = bytes_.size() - unfinished_bytes(bytes_);
-      const std::string text = replace_invalid_utf8(std::string_view(bytes_).substr(0, certain));
-      bytes_.erase(0, certain);
-      return text;
-    }
-    // A run of byte tokens is text, or not, as a whole: wait for its end.
-    if (tokens_.empty() || Decoder::fallback_byte(tokens_.back())) return {};
-    return rest();
+    std::string text;
+    for (const std::string& token : tokenizer_->spelled({&id, 1}, skip_special_tokens_))
+      text += stream_.push(token);
+    return text;
   }
-
-  std::string finish() {
-    if (!byte_level_) return rest();
-    return replace_invalid_utf8(std::exchange(bytes_, {}));
-  }
+  std::string finish() { return stream_.finish(); }
 
  private:
-  std::string rest() {
-    const std::string text = tokenizer_->decoder(tokens_);
-    const std::string more = text.substr(std::min(said_, text.size()));
-    said_ = std::max(said_, text.size());
-    return more;
+  static bool all_of_bytes(const Tokenizer& tokenizer) {
+    return std::all_of(tokenizer.tokens.begin(), tokenizer.tokens.end(),
+                       [](const auto& token) { return !token || from_byte_characters(*token); });
   }
 
   const Tokenizer* tokenizer_;
-  bool skip_special_tokens_, byte_level_;
-  std::string bytes_;                // byte-level: of a character that is not complete
-  std::vector<std::string> tokens_;  // else: all so far
-  std::size_t said_ = 0;
+  bool skip_special_tokens_;
+  DecoderStream stream_;
 };
 
 }  // namespace midus

@@ -34,7 +34,10 @@ class TokenizerReader {
     if (root_.has("pre_tokenizer")) pre_tokenizer(root_.object("pre_tokenizer"), true);
     model(of_model);
     if (root_.has("normalizer")) normalizer(root_.object("normalizer"));
-    if (root_.has("decoder")) decoder(root_.object("decoder"));
+    if (root_.has("decoder")) {
+      tokenizer_.decoder.blanks = false;
+      decoder(root_.object("decoder"));
+    }
     for (const std::size_t steps : {tokenizer_.pre_tokenizer.size(), tokenizer_.normalizer.steps.size(),
                                     tokenizer_.decoder.steps.size()})
       if (steps > 64) fail(root_.file(), ": a sequence has ", steps, " steps, more than 64");

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -63,6 +65,11 @@ inline void append_utf8(std::string& out, char32_t c) {
 
 inline bool is_utf8(std::string_view text) {
   while (!text.empty()) {
+    for (std::uint64_t eight; text.size() >= sizeof eight; text.remove_prefix(sizeof eight)) {  // ASCII
+      std::memcpy(&eight, text.data(), sizeof eight);
+      if ((eight & 0x8080808080808080) != 0) break;
+    }
+    if (text.empty()) return true;
     const Utf8Character character = first_character(text);
     if (!character.valid) return false;
     text.remove_prefix(character.bytes);
