@@ -2,11 +2,12 @@
 """Checks that the tree is as docs/map.md draws it.
 
 Who includes whom goes one way; Eigen appears in device/ and in forms of ops only; forms are included by the umbrella
-only, which names them all; an op has its form, its reference and its test; headers stay short. Prints what is wrong and
-exits with 1.
+only, which names them all; an op has its form, its reference and its test; headers stay short; the header made of
+python/ holds what lies there. Prints what is wrong and exits with 1.
 """
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def check_header(path, umbrella):
         if other.endswith("_cpu.hpp") and not is_form and name != "midus/midus.hpp":
             yield f"includes {other}: the forms come with midus.hpp alone"
     lines = path.read_text(encoding="utf-8").count("\n")
-    if lines > LONGEST and not name.endswith("_tables.hpp"):  # those are made by a script
+    if lines > LONGEST and not name.endswith(("_tables.hpp", "python_sources.hpp")):  # those are made by scripts
         yield f"has {lines} lines, more than {LONGEST}"
     has_form = is_form and re.search(r"\brun\(Cpu<", path.read_text(encoding="utf-8"))
     if has_form and name not in umbrella and not any(name in includes(ROOT / "include" / each) for each in umbrella):
@@ -59,6 +60,8 @@ def main() -> int:
     for path in sorted((INCLUDE / "ops").glob("*.hpp")):
         if not path.stem.endswith("_cpu"):
             faults += [f"{path.relative_to(ROOT)} {fault}" for fault in check_op(path)]
+    made = subprocess.run([sys.executable, ROOT / "scripts/python_files.py", "--check"], capture_output=True, text=True)
+    faults += made.stderr.splitlines()
     print("\n".join(faults) or "the tree is as the map draws it")
     return 1 if faults else 0
 

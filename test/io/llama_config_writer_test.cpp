@@ -105,6 +105,20 @@ TEST_CASE("Memory blocks come into a configuration, and go again") {
   CHECK(json["architectures"].dump() == R"(["MidusForCausalLM"])");
   CHECK(json["model_type"] == "midus");
   CHECK(json["midus"].dump() == R"({"positions":[1,3],"num_keys":8,"top_k":2,"value_rank":4})");
+  CHECK(json["auto_map"].dump() ==
+        R"({"AutoConfig":"configuration_midus.MidusConfig","AutoModel":"modeling_midus.MidusModel",)"
+        R"("AutoModelForCausalLM":"modeling_midus.MidusForCausalLM"})");
+  const Json old = with(json, "auto_map", R"({"AutoConfig": "configuration_midus.MidusConfig"})");
+  CHECK(to_json(read(old))["auto_map"] == json["auto_map"]);  // what is missing comes with the code
+  LlamaConfig with_own_code =
+      read(with(base, "auto_map", R"({"AutoTokenizer": ["tokenization_x.Tokenizer", null]})"));
+  const Json own = with_own_code.original["auto_map"];
+  with_own_code.memory = deeper.memory;
+  const LlamaConfig with_both = read(to_json(with_own_code));
+  CHECK(with_both.original["auto_map"].size() == 4);
+  with_own_code = with_both;
+  with_own_code.memory.reset();
+  CHECK(to_json(with_own_code)["auto_map"] == own);
   LlamaConfig again = read(json);
   CHECK(again.memory == deeper.memory);
   CHECK(again.history == deeper.history);

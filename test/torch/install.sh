@@ -6,7 +6,7 @@
 # The last line printed is the python to use. The environment lies at $MIDUS_TORCH_VENV, by default
 # build/torch-venv under the repository root. The first call takes minutes (PyTorch is large), later
 # ones a second or two. When the Python package index does not answer, Debian's python3-torch serves
-# instead (older, and without safetensors, tokenizers and transformers, which only a few checks need; they say so and skip).
+# instead (older, and without safetensors, tokenizers, transformers and peft, which only a few checks need; they say so and skip).
 set -eu
 
 repository=$(cd "$(dirname "$0")/../.." && pwd)
@@ -33,7 +33,7 @@ from_package_index() {
         as_root_install python3-venv || return 1
     fi
     python3 -m venv --clear "$venv" >&2 || return 1
-    "$python" -m pip install --quiet --no-cache-dir torch numpy safetensors tokenizers transformers >&2
+    "$python" -m pip install --quiet --no-cache-dir torch numpy safetensors tokenizers transformers peft >&2
 }
 
 from_debian() {
@@ -59,8 +59,8 @@ if ! usable "$python"; then
         fi
     fi
 fi
-if ! "$python" -c 'import tokenizers, transformers' >/dev/null 2>&1; then  # an environment of before, or Debian's PyTorch
-    "$python" -m pip install --quiet --no-cache-dir tokenizers transformers >&2 ||
-        echo "install.sh: goes on without tokenizers and transformers" >&2
+if ! "$python" -c 'import tokenizers, transformers, peft' >/dev/null 2>&1; then  # an environment of before, or Debian's PyTorch
+    "$python" -m pip install --quiet --no-cache-dir tokenizers transformers peft >&2 ||
+        echo "install.sh: goes on without tokenizers, transformers and peft" >&2
 fi
 echo "$python"

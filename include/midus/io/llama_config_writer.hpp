@@ -87,6 +87,23 @@ inline void put_rope(Json& json, const RopeSettings& rope) {
   json["rope_parameters"] = std::move(scaling);
 }
 
+/// Names the classes of midus' Python code in `auto_map`, where a model comes to have Memory blocks and where
+/// one has them (an old one lacks some), and takes them off where it has them no more.
+inline void put_auto_map(Json& json, bool had_memory, bool has_memory) {
+  if (!had_memory && !has_memory) return;
+  Json map = json.contains("auto_map") && json["auto_map"].is_object() ? json["auto_map"] : Json::object();
+  for (const auto& [kind, name] : midus_auto_map) {
+    if (has_memory && (!had_memory || !map.contains(kind)))
+      map[kind] = name;
+    else if (!has_memory && map.contains(kind) && map[kind] == name)
+      map.erase(kind);
+  }
+  if (map.empty())
+    json.erase("auto_map");
+  else
+    json["auto_map"] = std::move(map);
+}
+
 /// The configuration as JSON: `config.original` with its keys in their order and spelling, unknown ones too,
 /// and only those values replaced that are no longer what was read. Throws `Error` where the result could not
 /// be read again, so that no such file is ever written.
@@ -106,11 +123,8 @@ inline Json to_json(const LlamaConfig& config) {
   if (fresh || before.memory.has_value() != config.memory.has_value()) {
     json["architectures"] = {config.memory ? "MidusForCausalLM" : "LlamaForCausalLM"};
     json["model_type"] = config.memory ? "midus" : "llama";
-    if (!config.memory) json.erase("auto_map");  // it named the Python code of the Memory blocks
   }
-  if (config.memory && !json.contains("auto_map"))  // the code of `write_python_files`
-    json["auto_map"] = {{"AutoConfig", "configuration_midus.MidusConfig"},
-                        {"AutoModelForCausalLM", "modeling_midus.MidusForCausalLM"}};
+  put_auto_map(json, before.memory.has_value(), config.memory.has_value());
   if (fresh) json["hidden_act"] = "silu";
   put("vocab_size", &LlamaConfig::vocab_size);
   put("hidden_size", &LlamaConfig::hidden_size);
