@@ -64,3 +64,23 @@ TEST_CASE("pre_tokenizer: blanks put before, and blanks replaced") {
   CHECK(metaspace(" a", Prepend::first, false) == List{"▁a"});
   CHECK(metaspace("", Prepend::always, true).empty());
 }
+
+TEST_CASE("pre_tokenizer: words, white space, punctuation, delimiters and lengths") {
+  CHECK(pieces({whitespace_step()}, "a_1, b!?\tc") == List{"a_1", ",", "b", "!?", "c"});
+  CHECK(pieces({whitespace_split_step()}, " a, b\u2003c ") == List{"a,", "b", "c"});
+  CHECK(pieces({punctuation_step(SplitBehavior::isolated)}, "a!?$b") == List{"a", "!", "?", "$", "b"});
+  CHECK(pieces({punctuation_step(SplitBehavior::contiguous)}, "a!?。b") == List{"a", "!?。", "b"});
+  CHECK(pieces({delimiter_step(U'-')}, "a--b-") == List{"a", "b"});
+  CHECK(pieces({fixed_length_step(2)}, "aé\nb1") == List{"aé", "\nb", "1"});
+}
+
+TEST_CASE("pre_tokenizer: what follows a ByteLevel sees the characters that stand for bytes") {
+  // Falcon's chain.
+  const Tokenizer falcon = tokenizer_of(
+      R"({"Ġ":0,"1":1,"2":2,"Ã":3,"©":4,"!":5})", "[]", "",
+      R"(, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Punctuation", "behavior": "Contiguous"},)"
+      R"({"type": "ByteLevel", "add_prefix_space": false}, {"type": "Digits", "individual_digits": false},)"
+      R"({"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated", "invert": false}]})");
+  CHECK(pieces(falcon.pre_tokenizer, "é 12112!!") == List{"Ã©", "Ġ", "121", "12", "!!"});
+  CHECK(encode(falcon, "é 1!") == Ids{3, 4, 0, 1, 5});
+}

@@ -90,6 +90,37 @@ def metaspace(scheme, split):
     return Tokenizer.from_str(json.dumps(data))
 
 
+def normalized(steps):
+    tokenizer = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.add_tokens([AddedToken("É"), AddedToken("<TOOL>"), AddedToken("e\u0301", normalized=False), AddedToken("ﬁ", lstrip=True)])
+    tokenizer.add_special_tokens([AddedToken("<|X|>", normalized=True)])
+    return tokenizer
+
+
+def bytes_as_characters():
+    tokenizer = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.normalizer = normalizers.ByteLevel()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"Ġ?\w+|\W"), "isolated")
+    return tokenizer
+
+
+def post_processed(processor):
+    tokenizer = byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.post_processor = processor
+    return tokenizer
+
+
+def other_ids():
+    """As files are that were edited by hand: gaps, another order, and a token twice."""
+    data = json.loads(byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False)).to_str())
+    token = lambda id, content, **flags: {"id": id, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
+                                          "normalized": False, "special": False, **flags}
+    data["added_tokens"] += [token(1509, "<tool>"), token(1505, "</tool>"), token(7, "<tool>", special=True), token(1500, "word"),
+                             token(1500, "")]
+    return Tokenizer.from_str(json.dumps(data))
+
+
 def with_added(tokenizer):
     tokenizer.add_tokens([AddedToken("<tool>", lstrip=True), AddedToken("</tool>", rstrip=True), AddedToken("word", single_word=True),
                           AddedToken("<both>", lstrip=True, rstrip=True, normalized=False), AddedToken("13"), AddedToken("314"),
@@ -140,6 +171,19 @@ def kinds():
     yield "no decoder", lambda: with_decoder(llama2(), None)
     yield "added tokens", lambda: with_added(byte_level(split(LLAMA3), bos=True))
     yield "added tokens, llama2", lambda: with_added(llama2())
+    for name, steps in (("NFC", [normalizers.NFC()]), ("NFD", [normalizers.NFD()]), ("NFKC", [normalizers.NFKC()]),
+                        ("NFKD", [normalizers.NFKD()]), ("Lowercase", [normalizers.Lowercase()]),
+                        ("Strip", [normalizers.Strip(left=True, right=False), normalizers.Strip(left=False, right=True)]),
+                        ("NFD, StripAccents, Lowercase, Strip", [normalizers.NFD(), normalizers.StripAccents(),
+                                                                normalizers.Lowercase(), normalizers.Strip()]),
+                        ("Replace, NFC", [normalizers.Replace(Regex(r"\s{2,}"), " "), normalizers.NFC()])):
+        yield name, lambda steps=steps: normalized(steps)
+    yield "ByteLevel as a normalizer", bytes_as_characters
+    yield "Roberta", lambda: post_processed(processors.RobertaProcessing(("<|end|>", 1), ("<|begin|>", 0)))
+    yield "Bert, then a template", lambda: post_processed(processors.Sequence([
+        processors.BertProcessing(("<|end|>", 1), ("<|begin|>", 0)), processors.ByteLevel(trim_offsets=False),
+        processors.TemplateProcessing(single="<|begin|> $A", special_tokens=[("<|begin|>", 0)])]))
+    yield "ids of added tokens", other_ids
 
 
 SCRIPTS = [(0x20, 0x7E), (0x20, 0x7E), (0x20, 0x7E), (0xA0, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x5FF), (0x600, 0x6FF),
@@ -149,7 +193,7 @@ SCRIPTS = [(0x20, 0x7E), (0x20, 0x7E), (0x20, 0x7E), (0xA0, 0x24F), (0x370, 0x3F
 SNIPPETS = ["'s", "'LL", "'ſ", " don't", "\n", "\n\n", "\r\n", "\t", "  ", "   ", "    ", "1234567", "3.14", "٣٤", "½²Ⅷ", "<|begin|>",
             "<|end|>", "<tool>", "</tool>", "<both>", "word", "sword", "13", "314", "1415", "<|x|>y", "<|x|>", "ﷺ", "élan", "▁", "<0x0A>",
             "<s>", "</s>", "<unk>", "template <class T>", "http://x.y/z?a=b", "🦙", "👩‍👩‍👧", "🇩🇪", "\u200b", "\u00a0", "\u3000", "\u2028", "\ufeff",
-            "İıK", "ß", "ﬁ", "e\u0301", "\x00", "\x7f", "a" * 40, "=" * 30, " " * 20]
+            "İıK", "ß", "ﬁ", "e\u0301", "e\u0323\u0301", "É", "e\u0301", "<TOOL>", "가\u11a8", "\u1100\u1161", "ﷺ", "\x00", "\x7f", "a" * 40, "=" * 30, " " * 20]
 
 
 def random_text(chance):
@@ -216,7 +260,7 @@ def main():
                 continue
             tokenizer = make()
             texts = [random_text(chance) for _ in range(options.texts)]
-            if name in ("gpt2", "llama3", "gpt4o", "smollm"):  # every code point, between letters
+            if name in ("gpt2", "llama3", "gpt4o", "smollm", "NFC", "NFKD", "Lowercase"):  # every code point, between letters
                 texts += ["a".join(every[i:i + 500]) for i in range(0, len(every), 500)]
             compare(options.program, name, tokenizer, texts, folder)
         if options.time:

@@ -4,7 +4,9 @@
 //
 // texts.json is a list of texts; tokens.json a list of {"ids": ..., "plain": ids without special tokens,
 // "text": decoded ids, "stream": the same token by token}. With --time it encodes a file instead, and prints
-// seconds.
+// seconds. For pre_tokenizers.py, `encode_json --pre-tokenizers` reads {"tokenizer": ..., "pre_tokenizers":
+// [...], "texts": [...]} and writes for each pre-tokenizer, put into the tokenizer, a list of {"pieces": ...,
+// "ids": ...} by text, or what is wrong with it.
 #include <chrono>
 #include <iostream>
 #include <iterator>
@@ -37,9 +39,39 @@ int time_file(const Tokenizer& tokenizer, const std::string& path) {
   return 0;
 }
 
+Json cut_and_encoded(const Json& tokenizer_json, const Json& texts) {
+  try {
+    const Tokenizer tokenizer = detail::TokenizerReader(tokenizer_json, "tokenizer.json").read();
+    TextEncoder encode(tokenizer);
+    PreTokenizer pre_tokenize(tokenizer.pre_tokenizer);
+    Json results = Json::array();
+    for (const Json& text : texts) {
+      Json pieces = Json::array();
+      pre_tokenize(text.get<std::string>(), true, [&](std::string_view piece) {
+        pieces.push_back(tokenizer.model.byte_level ? to_byte_characters(piece) : std::string(piece));
+      });
+      results.push_back({{"pieces", pieces}, {"ids", encode(text.get<std::string>(), false)}});
+    }
+    return results;
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (argc == 2 && std::string(argv[1]) == "--pre-tokenizers") {
+    const std::string input{std::istreambuf_iterator<char>(std::cin), {}};
+    const Json task = parse_json(input, "the standard input", {.bytes = std::size_t{1} << 30});
+    Json tokenizer = task.at("tokenizer"), results = Json::array();
+    for (const Json& pre_tokenizer : task.at("pre_tokenizers")) {
+      tokenizer["pre_tokenizer"] = pre_tokenizer;
+      results.push_back(cut_and_encoded(tokenizer, task.at("texts")));
+    }
+    std::cout << results.dump() << "\n";
+    return 0;
+  }
   if (argc != 2 && !(argc == 4 && std::string(argv[2]) == "--time"))
     fail("usage: encode_json TOKENIZER_JSON [--time FILE]");
   const Tokenizer tokenizer = read_tokenizer(argv[1]);

@@ -1,12 +1,16 @@
-// What is done to the text before it is cut: the normalizers that Llama-style tokenizers use.
+// What is done to the text before it is cut into pieces.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "midus/text/byte_level.hpp"
+#include "midus/text/normalization.hpp"
 #include "midus/text/regex.hpp"
 
 namespace midus {
@@ -58,7 +62,55 @@ struct PrependText {
   }
 };
 
-using NormalizerStep = std::variant<ReplaceText, ReplaceMatches, PrependText>;
+/// NFC and the like.
+struct NormalFormText {
+  NormalForm form;
+  std::string operator()(std::string_view text) const { return normal_form(text, form); }
+};
+
+/// Small letters.
+struct LowerCaseText {
+  std::string operator()(std::string_view text) const { return lower_case(text); }
+};
+
+/// Takes white space off the beginning, the end, or both.
+struct StripText {
+  bool left, right;
+
+  std::string operator()(std::string_view text) const {
+    std::size_t begin = text.size(), end = 0;  // of what is no white space
+    for (std::size_t at = 0; at < text.size();) {
+      const Utf8Character c = first_character(text.substr(at));
+      if (!is_white_space(c.value)) begin = std::min(begin, at), end = at + c.bytes;
+      at += c.bytes;
+    }
+    if (begin == text.size()) return left || right ? std::string() : std::string(text);
+    if (!left) begin = 0;
+    if (!right) end = text.size();
+    return std::string(text.substr(begin, end - begin));
+  }
+};
+
+/// Takes away marks that stand on letters, where they are characters of their own.
+struct StripAccentsText {
+  std::string operator()(std::string_view text) const {
+    std::string out;
+    while (!text.empty()) {
+      const Utf8Character c = first_character(text);
+      if (!is_accent(c.value)) out.append(text.substr(0, c.bytes));
+      text.remove_prefix(c.bytes);
+    }
+    return out;
+  }
+};
+
+/// Bytes as the characters of a byte-level vocabulary.
+struct ByteCharactersText {
+  std::string operator()(std::string_view text) const { return to_byte_characters(text); }
+};
+
+using NormalizerStep = std::variant<ReplaceText, ReplaceMatches, PrependText, NormalFormText, LowerCaseText,
+                                    StripText, StripAccentsText, ByteCharactersText>;
 
 /// Steps one after the other; none: the text as it is.
 struct Normalizer {

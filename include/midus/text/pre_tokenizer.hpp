@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "midus/core/shape.hpp"
+#include "midus/text/byte_level.hpp"
 #include "midus/text/normalizer.hpp"
 #include "midus/text/regex.hpp"
 
@@ -34,6 +36,8 @@ struct DigitsStep {
 };
 /// Puts a blank before a piece that begins without one.
 struct PrefixSpaceStep {};
+/// Bytes become the characters of a byte-level vocabulary, for the steps behind.
+struct ByteCharactersStep {};
 /// Blanks become `replacement`, which also goes before the text: always, never, or where the text begins.
 struct MetaspaceStep {
   enum class Prepend { always, never, first };
@@ -42,13 +46,30 @@ struct MetaspaceStep {
   bool split = true;
 };
 
-using PreTokenizerStep = std::variant<SplitStep, DigitsStep, PrefixSpaceStep, MetaspaceStep>;
+using PreTokenizerStep =
+    std::variant<SplitStep, DigitsStep, PrefixSpaceStep, ByteCharactersStep, MetaspaceStep>;
 
 /// GPT-2's expression, that of a ByteLevel pre-tokenizer.
 inline const Regex& gpt2_pattern() {
   static const Regex pattern(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)");
   return pattern;
 }
+
+/// The step of the pre-tokenizers that need no expression in tokenizer.json: those of `tokenizers` of that
+/// name.
+inline SplitStep whitespace_step() {
+  const std::string word = detail::class_text(ranges_of_edges(detail::word_edges));
+  return {Regex("[" + word + "]+|[^\\s" + word + "]+"), SplitBehavior::removed, true};
+}
+inline SplitStep whitespace_split_step() { return {Regex("\\s"), SplitBehavior::removed}; }
+inline SplitStep punctuation_step(SplitBehavior behavior) {
+  return {Regex("[" + detail::class_text(ranges_of_edges(detail::punctuation_edges)) + "]"), behavior};
+}
+inline SplitStep delimiter_step(char32_t delimiter) {
+  return {Regex(detail::character_text(delimiter)), SplitBehavior::removed};
+}
+/// Pieces of `length` characters, from 1 to 65535.
+inline SplitStep fixed_length_step(Index length) { return {Regex("\\O{1," + std::to_string(length) + "}")}; }
 
 /// A part of the work on a text, for one of many threads: what the steps from `step` on make of `text`, and
 /// of that the pieces between `begin` and `end` (see `cut_text`).
@@ -132,6 +153,8 @@ class PreTokenizer {
       if (text[0] == ' ') return next(0, text.size());
       const std::string with_space = " " + std::string(text);
       apply(index + 1, with_space, at_start, piece);
+    } else if (std::holds_alternative<ByteCharactersStep>(step)) {
+      apply(index + 1, to_byte_characters(text), at_start, piece);
     } else {
       const auto& metaspace = std::get<MetaspaceStep>(step);
       std::string replaced = ReplaceText{" ", metaspace.replacement}(text);

@@ -10,6 +10,7 @@
 
 #include "midus/core/error.hpp"
 #include "midus/io/in_quotes.hpp"
+#include "midus/text/pcre2_code.hpp"
 #include "midus/text/regex_translation.hpp"
 #include "midus/text/utf8.hpp"
 

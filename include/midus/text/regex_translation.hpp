@@ -1,277 +1,320 @@
 // Regular expressions of tokenizer.json in the language of PCRE2.
 //
-// They are written for Oniguruma. Both libraries agree on what such files use; what they read differently is
+// They are written for Oniguruma. What both libraries read alike is handed on, what they read differently is
 // translated or refused by name, and the Unicode classes are made those of `tokenizers` (unicode.hpp).
 #pragma once
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <map>
+#include <iterator>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "midus/core/error.hpp"
 #include "midus/io/in_quotes.hpp"
-#include "midus/text/unicode.hpp"
+#include "midus/text/regex_classes.hpp"
+#include "midus/text/regex_cursor.hpp"
 #include "midus/text/utf8.hpp"
 
-namespace midus {
+namespace midus::detail {
 
-namespace detail {
-
-struct Pcre2Free {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-  void operator()(pcre2_jit_stack* stack) const { pcre2_jit_stack_free(stack); }
-};
-
-inline std::string pcre2_message(int code) {
-  PCRE2_UCHAR message[256];
-  pcre2_get_error_message(code, message, sizeof message);
-  return reinterpret_cast<const char*>(message);
-}
-
-/// A compiled pattern, in PCRE2's own language.
-inline std::shared_ptr<const pcre2_code> compile_pcre2(std::string_view pattern) {
-  int error = 0;
-  PCRE2_SIZE at = 0;
-  constexpr std::uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
-                                    PCRE2_NO_AUTO_CAPTURE | PCRE2_USE_OFFSET_LIMIT;
-  const std::shared_ptr<pcre2_code> code(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()),
-                                                       pattern.size(), options, &error, &at, nullptr),
-                                         Pcre2Free());
-  if (!code) fail(pcre2_message(error), " at character ", at);
-  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // where it cannot, the pattern is interpreted
-  return code;
-}
-
-/// The code points that PCRE2's class `[...]` has, of all there are.
-inline CodePointRanges ranges_of_pcre2(const std::string& one_class) {
-  static const std::string all = [] {
-    std::string text;
-    for (char32_t c = 0; c <= 0x10FFFF; ++c)
-      if (c < 0xD800 || c > 0xDFFF) append_utf8(text, c);
-    return text;
+/// Finds letters that are several where case is passed over (ß and ss), in a text: two libraries do not agree
+/// on how such a letter matches the others.
+inline bool has_multiple_fold(const std::u32string& text) {
+  static const auto code = [] {
+    std::string pattern = "(?i)";
+    for (const char32_t* each : multiple_folds) {
+      for (; *each != 0; ++each) pattern += character_text(*each);
+      pattern += '|';
+    }
+    pattern.pop_back();
+    return compile_pcre2(pattern);
   }();
-  const auto code = compile_pcre2(one_class + "+");
+  std::string utf8;
+  for (const char32_t c : text) append_utf8(utf8, c);
   const std::unique_ptr<pcre2_match_data, Pcre2Free> data(
       pcre2_match_data_create_from_pattern(code.get(), nullptr));
-  CodePointRanges ranges;
-  for (std::size_t at = 0; at < all.size();) {
-    const int result = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at,
-                                   PCRE2_NO_UTF_CHECK, data.get(), nullptr);
-    if (result == PCRE2_ERROR_NOMATCH) break;
-    if (result < 0) fail(pcre2_message(result));
-    const PCRE2_SIZE* const found = pcre2_get_ovector_pointer(data.get());
-    std::size_t last = found[1] - 1;
-    while ((static_cast<unsigned char>(all[last]) & 0xC0) == 0x80) --last;
-    const std::string_view text = all;
-    ranges.emplace_back(first_character(text.substr(found[0])).value,
-                        first_character(text.substr(last)).value);
-    at = found[1];
-  }
-  return ranges;
-}
-
-/// What of `a` is not in `b`. Surrogates, which never occur, count for nothing.
-inline CodePointRanges difference(const CodePointRanges& a, const CodePointRanges& b) {
-  CodePointRanges out;
-  const auto add = [&](char32_t first, char32_t last) {
-    if (first <= 0xDFFF && last >= 0xD800) {
-      if (first < 0xD800) out.emplace_back(first, char32_t{0xD7FF});
-      if (last > 0xDFFF) out.emplace_back(char32_t{0xE000}, last);
-    } else {
-      out.emplace_back(first, last);
-    }
-  };
-  auto other = b.begin();
-  for (auto [first, last] : a) {
-    while (other != b.end() && other->second < first) ++other;
-    for (auto next = other; next != b.end() && next->first <= last && first <= last; ++next) {
-      if (next->first > first) add(first, next->first - 1);
-      first = next->second + 1;
-    }
-    if (first <= last) add(first, last);
-  }
-  return out;
-}
-
-inline std::string class_text(const CodePointRanges& ranges) {
-  std::string out;
-  for (const auto& [first, last] : ranges) {
-    char range[48];
-    std::snprintf(range, sizeof range, "\\x{%X}-\\x{%X}", static_cast<unsigned>(first),
-                  static_cast<unsigned>(last));
-    out += range;
-  }
-  return out;
-}
-
-/// What stands in brackets for a class of ours: PCRE2's own class and what it lacks; where that has too much,
-/// all ranges.
-inline std::string class_for_pcre2(const std::string& own, const CodePointRanges& wanted) {
-  const CodePointRanges found = ranges_of_pcre2("[" + own + "]");
-  if (!difference(found, wanted).empty()) return class_text(wanted);
-  return own + class_text(difference(wanted, found));
-}
-
-/// The text in brackets for "L", "Nd" or "s" (white space), and for what is not in the class ("^L"); made
-/// once.
-inline const std::string& unicode_class(const std::string& name) {
-  static std::map<std::string, std::string> known;
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  const auto found = known.find(name);
-  if (found != known.end()) return found->second;
-  const bool negated = name[0] == '^';
-  const std::string plain = negated ? name.substr(1) : name;
-  const CodePointRanges ranges = plain == "s" ? white_space_ranges() : category_ranges(plain);
-  if (ranges.empty()) fail("there is no Unicode category ", in_quotes(plain));
-  if (negated) return known[name] = class_text(difference({{0, 0x10FFFF}}, ranges));
-  return known[name] = class_for_pcre2(plain == "s" ? "\\s" : "\\p{" + plain + "}", ranges);
+  return pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(utf8.data()), utf8.size(), 0, 0, data.get(),
+                     nullptr) >= 0;
 }
 
 /// Oniguruma's pattern in PCRE2's language.
-class RegexTranslation {
+class RegexTranslation : RegexCursor {
  public:
-  explicit RegexTranslation(std::string_view pattern) : in_(pattern) {
-    while (at_ < in_.size()) outside();
+  explicit RegexTranslation(std::string_view pattern) : RegexCursor(pattern) {
+    groups_.push_back({});
+    while (at_ < in_.size()) {
+      part();
+      expect_small(out_);
+    }
+    end_literals();
+    if (groups_.size() > 1) fail("a group has no end");
+    out_.append(groups_[0].closers, ')');
   }
   const std::string& text() const { return out_; }
 
  private:
-  char peek(std::size_t ahead = 0) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
-  bool next_is(std::string_view text) const { return in_.substr(at_, text.size()) == text; }
-  void copy(std::size_t count) {
-    out_ += in_.substr(at_, count);
-    at_ += count;
-  }
+  struct Group {
+    std::size_t begin = 0;  // in the translation
+    std::size_t closers = 0;
+    bool caseless = false;  // before it
+    bool repeats = false;   // it may be repeated: it looks neither ahead nor behind
+  };
+  static constexpr std::size_t nothing = std::string::npos;
 
-  void outside() {
-    if (in_[at_] == '\\') return escape(false);
-    if (in_[at_] == '[') return brackets();
-    if (next_is("(?")) {
-      for (const std::string_view known :
-           {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?-i:", "(?i)", "(?-i)"})
-        if (next_is(known)) return copy(known.size());
-      fail("the group ", in_quotes(std::string(in_.substr(at_, 4))), " is not supported");
+  void part() {
+    switch (in_[at_]) {
+      case '\\':
+        return escape();
+      case '[':
+        return brackets();
+      case '(':
+        return open();
+      case ')':
+        return close();
+      case '|':
+        end_literals(), out_ += '|', ++at_, atom_ = nothing;
+        return;
+      case '?':
+      case '*':
+      case '+':
+        return repeat(std::string(1, in_[at_++]), {});
+      case '{':
+        return interval();
+      case '.':
+        return atom("."), void(++at_);
+      case '^':
+      case '$':
+        return anchor(std::string(1, in_[at_++]));
+      default:
+        return literal(character());
     }
-    if (next_is("(*")) fail("expected a group, found \"(*\"");
-    if (in_[at_] == '{') return interval();
-    copy(1);
   }
 
-  /// {n}, {n,}, {n,m}, and Oniguruma's {,m}; any other brace stands for itself.
-  void interval() {
-    std::size_t end = at_ + 1;
-    while (end < in_.size() && (std::isdigit(static_cast<unsigned char>(in_[end])) || in_[end] == ',')) ++end;
-    const std::string_view inner = in_.substr(at_ + 1, end - at_ - 1);
-    const auto commas = std::count(inner.begin(), inner.end(), ',');
-    if (end >= in_.size() || in_[end] != '}' || inner.empty() || inner == "," || commas > 1) {
-      out_ += "\\{";
-      ++at_;
-      return;
-    }
-    out_ += inner[0] == ',' ? "{0" : "{";
-    out_ += std::string(inner) + "}";
-    at_ = end + 1;
-    if (peek() == '+') fail("an interval followed by + is not supported");  // greedy there, possessive here
+  /// What can be repeated, beside which literals end (not at a group: Oniguruma joins them over its edge).
+  void atom(std::string_view text, bool group = false) {
+    if (!group) end_literals();
+    atom_ = out_.size();
+    repeats_ = 0;
+    out_ += text;
   }
 
-  void brackets() {
-    copy(1);
-    if (peek() == '^') copy(1);
-    if (peek() == ']') fail("an empty class in brackets is not supported");
-    while (peek() != ']') {
-      if (at_ >= in_.size()) fail("a class in brackets has no end");
-      if (in_[at_] == '\\')
-        escape(true);
-      else if (in_[at_] == '[')
-        fail("a class inside a class is not supported");
-      else if (next_is("&&"))
-        fail("&& in a class is not supported");
-      else
-        copy(1);
-    }
-    copy(1);
+  /// What takes no text, and cannot be repeated.
+  void anchor(std::string_view text) {
+    atom(text);
+    atom_ = nothing;
   }
 
-  void escape(bool in_class) {
-    const char c = peek(1);
-    if (c == '\0') fail("the pattern ends in a backslash");
-    if (c == 'p' || c == 'P') return property(in_class);
-    if (c == 's' || c == 'S') return named_class(c == 'S' ? "^s" : "s", in_class, 2);
-    if (c == 'd' || c == 'D') return named_class(c == 'D' ? "^Nd" : "Nd", in_class, 2);
-    if (c == 'x' || c == 'u') return number(c);
-    if (c == 'v') {
-      out_ += "\\x{0B}";  // vertical tabulation there, any vertical space here
-      at_ += 2;
-      return;
-    }
-    if (std::string_view("rntfae0").find(c) != std::string_view::npos) return copy(2);
-    if (!in_class && (c == 'A' || c == 'z')) return copy(2);
-    if (std::isalnum(static_cast<unsigned char>(c)))
-      fail("the escape ", in_quotes(std::string("\\") + c), " is not supported");
-    const std::size_t bytes = first_character(in_.substr(at_ + 1)).bytes;
-    copy(1 + bytes);
-  }
-
-  void property(bool in_class) {
-    std::size_t length = 3;
-    std::string name(1, peek(2));
-    bool negated = peek(1) == 'P';
-    if (peek(2) == '{') {
-      const std::size_t end = in_.find('}', at_);
-      if (end == in_.npos) fail("the class \\p{ has no end");
-      name = std::string(in_.substr(at_ + 3, end - at_ - 3));
-      length = end + 1 - at_;
-      if (!name.empty() && name[0] == '^') negated = !negated, name.erase(0, 1);
-    }
-    if (name.empty() || name.size() > 2 || category_ranges(name).empty())
-      fail("the class \\p{", name, "} is not supported: known are general categories, such as L or Nd");
-    named_class((negated ? "^" : "") + name, in_class, length);
-  }
-
-  void named_class(const std::string& name, bool in_class, std::size_t length) {
-    if (in_class)
-      out_ += unicode_class(name);
-    else if (name[0] == '^')
-      out_ += "[^" + unicode_class(name.substr(1)) + "]";
+  /// A character that stands for itself.
+  void literal(char32_t c) {
+    atom_ = out_.size();
+    repeats_ = 0;
+    if (caseless_) literals_ += c;
+    if (c < 0x80 && !std::isalnum(static_cast<int>(c)))
+      out_ += character_text(c);
     else
-      out_ += "[" + unicode_class(name) + "]";
-    if (out_.size() > 4 << 20) fail("it is too large");  // PCRE2 would refuse it too
+      append_utf8(out_, c);
+  }
+  /// Nothing joins the literals so far.
+  void end_literals() {
+    if (has_multiple_fold(literals_))
+      fail(
+          "where case is passed over, a letter that is several in lower case (such as \xc3\x9f, which is ss) "
+          "is not supported");
+    literals_.clear();
+  }
+
+  // Groups.
+
+  void open() {
+    if (next_is("(*")) fail("expected a group, found \"(*\"");
+    if (next_is("(?#")) return comment();
+    Group group{out_.size(), 1, caseless_, true};
+    if (!next_is("(?")) return begin_group(group, "(?:", 1);
+    for (const std::string_view look : {"(?<=", "(?<!", "(?=", "(?!"})
+      if (next_is(look)) {
+        group.repeats = false;
+        return begin_group(group, look, look.size());
+      }
+    for (const std::string_view known : {"(?:", "(?>"})
+      if (next_is(known)) return begin_group(group, known, known.size());
+    if (next_is("(?<") || next_is("(?'")) return begin_group(group, "(?:", name_length());
+    options(group);
+  }
+  void begin_group(Group group, std::string_view text, std::size_t length) {
+    atom(text, true);
+    group.begin = atom_;
+    groups_.push_back(group);
+    atom_ = nothing;
     at_ += length;
   }
-
-  /// \xHH, \x{H...}, \uHHHH.
-  void number(char kind) {
-    std::size_t begin = at_ + 2, end = begin;
-    const bool braces = kind == 'x' && peek(2) == '{';
-    const std::size_t most = braces ? 8 : kind == 'x' ? 2 : 4;
-    if (braces) begin = ++end;
-    while (end < in_.size() && end - begin < most && std::isxdigit(static_cast<unsigned char>(in_[end])))
-      ++end;
-    const bool closed = !braces || (end < in_.size() && in_[end] == '}');
-    if (end == begin || !closed || (kind == 'u' && end - begin != 4))
-      fail("expected hexadecimal digits after \\", std::string(1, kind));
-    out_ += "\\x{" + std::string(in_.substr(begin, end - begin)) + "}";
-    at_ = end + (braces ? 1 : 0);
+  void close() {
+    if (groups_.size() == 1) fail("there is a \")\" without a group");
+    const Group group = groups_.back();
+    groups_.pop_back();
+    out_.append(group.closers, ')');
+    caseless_ = group.caseless;
+    atom_ = group.repeats ? group.begin : nothing;
+    repeats_ = 0;
+    ++at_;
+  }
+  /// (?#...): as if it were not there. A backslash hides the character behind it.
+  void comment() {
+    for (at_ += 3; at_ < in_.size() && in_[at_] != ')'; ++at_)
+      if (in_[at_] == '\\') ++at_;
+    if (at_ >= in_.size()) fail("a comment has no end");
+    ++at_;
+  }
+  /// The length of (?<name> or (?'name': names are of use to references alone, which are not supported.
+  std::size_t name_length() const {
+    const char end = in_[at_ + 2] == '<' ? '>' : '\'';
+    std::size_t at = at_ + 3;
+    while (at < in_.size() && (std::isalnum(static_cast<unsigned char>(in_[at])) || in_[at] == '_')) ++at;
+    if (at == at_ + 3 || at >= in_.size() || in_[at] != end || is_digit(in_[at_ + 3]))
+      fail("the group ", in_quotes(std::string(in_.substr(at_, at + 1 - at_))),
+           " is not supported: a name is letters, digits and _");
+    return at + 1 - at_;
+  }
+  /// (?i:...), (?m-i:...), and (?i), which holds to the end of the group around it, | and all.
+  void options(Group group) {
+    std::size_t at = at_ + 2;
+    bool on = true, caseless = caseless_;
+    std::string set, unset;
+    for (; at < in_.size() && (in_[at] == 'i' || in_[at] == 'm' || (in_[at] == '-' && on)); ++at) {
+      if (in_[at] == '-') {
+        on = false;
+        continue;
+      }
+      if (in_[at] == 'i') caseless = on;
+      (on ? set : unset) += in_[at] == 'm' ? 's' : 'i';  // there m lets . match a line feed, here s does
+    }
+    if (at >= in_.size() || (in_[at] != ':' && in_[at] != ')'))
+      fail("the group ", in_quotes(std::string(in_.substr(at_, at + 1 - at_))), " is not supported");
+    const std::string text = "(?" + set + (unset.empty() ? "" : "-" + unset) + ":";
+    if (in_[at] == ':') {
+      begin_group(group, text, at + 1 - at_);
+    } else {
+      atom(text, true);
+      atom_ = nothing;
+      ++groups_.back().closers;
+      at_ = at + 1;
+    }
+    caseless_ = caseless;
   }
 
-  std::string_view in_;
-  std::size_t at_ = 0;
+  // Repeats.
+
+  struct Repeat {
+    bool interval = false, fixed = false, possessive = false;
+  };
+  /// Of what stands before: `text` is PCRE2's for how often.
+  void repeat(std::string text, Repeat how) {
+    if (atom_ == nothing) fail("there is nothing that ", in_quotes(text), " could repeat");
+    if (!literals_.empty() && how.interval) literals_ += literals_.back();  // ss
+    end_literals();
+    if (++repeats_ > 16) fail("more than 16 repeats of one thing");
+    if (repeats_ > 1) out_.insert(atom_, "(?:"), out_ += ')';  // a repeat of a repeat
+    out_ += text;
+    if (how.possessive) {
+      out_ += '+';
+    } else if (peek() == '?' && !how.fixed) {
+      out_ += '?';
+      ++at_;
+    } else if (peek() == '+' && !how.interval) {
+      out_ += '+';
+      ++at_;
+    }
+  }
+  /// {n}, {n,}, {n,m}, and Oniguruma's {,m}; any other brace stands for itself. There a + behind one is no
+  /// mark of a possessive repeat but repeats the repeat, a ? behind {n} makes it optional, and {m,n} with n <
+  /// m is the possessive {n,m}.
+  void interval() {
+    std::size_t end = at_ + 1;
+    while (end < in_.size() && (is_digit(in_[end]) || in_[end] == ',')) ++end;
+    const std::string_view inner = in_.substr(at_ + 1, end - at_ - 1);
+    const std::size_t comma = inner.find(',');
+    if (end >= in_.size() || in_[end] != '}' || inner.empty() || inner == "," ||
+        (comma != inner.npos && inner.find(',', comma + 1) != inner.npos))
+      return literal(character());
+    std::string low(inner.substr(0, comma)), high;
+    if (comma != inner.npos) high = std::string(inner.substr(comma + 1));
+    if (low.size() > 5 || high.size() > 5) fail("a repeat of more than 65535 times is not supported");
+    if (low.empty()) low = "0";
+    at_ = end + 1;
+    Repeat how{true, comma == inner.npos, false};
+    if (!high.empty() && std::stoi(low) > std::stoi(high)) {
+      std::swap(low, high);
+      how.possessive = true;
+    }
+    repeat("{" + low + (how.fixed ? "" : "," + high) + "}", how);
+  }
+
+  // Escapes.
+
+  void escape() {
+    const char c = peek(1);
+    if (c == '\0' && at_ + 1 >= in_.size()) fail("the pattern ends in a backslash");
+    if (const std::optional<std::string> name = named_class()) {
+      const bool negated = (*name)[0] == '^';
+      std::string plain = negated ? name->substr(1) : *name;
+      if (plain == "word") plain = "word alone";
+      const std::string text = (negated ? "[^" : "[") + unicode_class(plain).text + "]";
+      return atom(caseless_ ? "(?-i:" + text + ")" : text);  // (?i) does not reach it there
+    }
+    if (c == 'b' || c == 'B') {
+      const std::string word = "[" + unicode_class("word alone").text + "])";
+      const std::string here = c == 'b' ? "(?!" : "(?=", elsewhere = c == 'b' ? "(?=" : "(?!";
+      anchor(std::string(caseless_ ? "(?-i:" : "(?:") + "(?<=" + word + here + word + "|(?<!" + word +
+             elsewhere + word + ")");
+    } else if (c == 'R') {
+      atom("(?>\\r\\n|[\\n-\\r\\x{85}\\x{2028}\\x{2029}])");
+    } else if (c == 'N') {
+      atom("[^\\n]");
+    } else if (c == 'O') {
+      atom("(?s:.)");
+    } else if (c == 'A' || c == 'z' || c == 'Z') {
+      anchor(in_.substr(at_, 2));
+    } else {
+      return literal(character());
+    }
+    at_ += 2;
+  }
+
+  // Classes in brackets.
+
+  void brackets() {
+    ++at_;
+    const ClassSet set = class_set(0);
+    const CodePointRanges ranges = united(set.own.ranges);
+    if (caseless_) {
+      std::u32string folds;
+      for (std::size_t i = 0; i < std::size(multiple_folds); i += 2)
+        if (!set.negated && contains(ranges, multiple_folds[i][0])) folds += multiple_folds[i][0];
+      end_literals();
+      literals_ = folds;
+      end_literals();
+    }
+    std::string text = set.plain && !caseless_ ? set.own.text : class_text(ranges);
+    if (ranges.empty()) return atom(set.negated ? "(?s:.)" : "(?!)");
+    atom((set.negated ? "[^" : "[") + text + "]");
+  }
+  static bool contains(const CodePointRanges& ranges, char32_t c) {
+    return std::any_of(ranges.begin(), ranges.end(),
+                       [c](const auto& range) { return range.first <= c && c <= range.second; });
+  }
+
   std::string out_;
+  std::vector<Group> groups_;
+  std::size_t atom_ = nothing;  // where what a repeat would repeat begins in the translation
+  int repeats_ = 0;             // of it
+  bool caseless_ = false;
+  std::u32string literals_;  // beside one another where case is passed over
 };
 
-}  // namespace detail
-
-}  // namespace midus
+}  // namespace midus::detail

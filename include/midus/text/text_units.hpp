@@ -88,6 +88,10 @@ class TextCutter {
     (*this)(step + 1, text[0] == ' ' ? text : keep_(" " + std::string(text)), at_start);
   }
 
+  void cut(const ByteCharactersStep&, std::size_t step, std::string_view text, bool at_start) {
+    (*this)(step + 1, keep_(to_byte_characters(text)), at_start);
+  }
+
   void cut(const MetaspaceStep& metaspace, std::size_t step, std::string_view text, bool at_start) {
     std::size_t begin = 0;
     while (metaspace.split && text.size() - begin > 2 * size_) {

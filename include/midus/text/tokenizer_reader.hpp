@@ -3,13 +3,17 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "midus/io/json_object.hpp"
+#include "midus/text/steps_reader.hpp"
 #include "midus/text/tokenizer.hpp"
 
 namespace midus {
@@ -19,24 +23,28 @@ namespace detail {
 /// Reads the parts of one file.
 class TokenizerReader {
  public:
-  TokenizerReader(const Json& json, const std::string& file) : root_(json, file) { tokenizer_.file = file; }
+  TokenizerReader(const Json& json, const std::string& file) : root_(json, file), steps_(file) {
+    tokenizer_.file = file;
+  }
 
   Tokenizer read() {
     root_.allow_only({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                       "post_processor", "decoder", "model"});
     const JsonObject of_model = root_.object("model");  // another kind of model differs in all else too
     if (const std::string type = of_model.string("type", "BPE"); type != "BPE")
-      refuse_type(of_model, type, "BPE");
+      steps_.refuse_type(of_model, type, "BPE");
     for (const char* const key : {"truncation", "padding"})
       if (root_.has(key))
         tokenizer_.warnings.push_back(root_.file() + ": " + root_.where(key) +
                                       " is not applied: texts are encoded whole");
-    if (root_.has("pre_tokenizer")) pre_tokenizer(root_.object("pre_tokenizer"), true);
+    if (root_.has("pre_tokenizer"))
+      tokenizer_.model.byte_level =
+          steps_.pre_tokenizer(root_.object("pre_tokenizer"), tokenizer_.pre_tokenizer);
     model(of_model);
-    if (root_.has("normalizer")) normalizer(root_.object("normalizer"));
+    if (root_.has("normalizer")) steps_.normalizer(root_.object("normalizer"), tokenizer_.normalizer.steps);
     if (root_.has("decoder")) {
       tokenizer_.decoder.blanks = false;
-      decoder(root_.object("decoder"));
+      steps_.decoder(root_.object("decoder"), tokenizer_.decoder.steps);
     }
     for (const std::size_t steps : {tokenizer_.pre_tokenizer.size(), tokenizer_.normalizer.steps.size(),
                                     tokenizer_.decoder.steps.size()})
@@ -48,24 +56,6 @@ class TokenizerReader {
 
  private:
   static constexpr Index most_tokens = Index{1} << 24;
-
-  [[noreturn]] void refuse_type(const JsonObject& object, const std::string& type,
-                                std::string_view known) const {
-    fail(root_.file(), ": ", object.where("type"), " ", in_quotes(type), " is not supported; supported are ",
-         known);
-  }
-
-  /// Calls f(item) for every object of a list.
-  template <class F>
-  void for_objects(const JsonObject& object, std::string_view key, F&& f) const {
-    const Json* const list = object.find(key);
-    if (list == nullptr || !list->is_array()) object.refuse(key, "a list of objects");
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      std::string name = object.where(key);  // in quotes
-      name = name.substr(1, name.size() - 2) + "[" + std::to_string(i) + "]";
-      f(JsonObject((*list)[i], root_.file(), name));
-    }
-  }
 
   void put_token(std::int32_t id, std::string token, const std::string& where) {
     auto& tokens = tokenizer_.tokens;
@@ -156,169 +146,94 @@ class TokenizerReader {
     }
   }
 
-  void normalizer(const JsonObject& json) {
-    const std::string type = json.string("type");
-    auto& steps = tokenizer_.normalizer.steps;
-    if (type == "Sequence") {
-      for_objects(json, "normalizers", [&](const JsonObject& each) { normalizer(each); });
-    } else if (type == "Prepend") {
-      steps.emplace_back(PrependText{json.string("prepend")});
-    } else if (type == "Replace") {
-      const auto [literal, regex] = pattern(json);
-      if (literal)
-        steps.emplace_back(ReplaceText{*literal, json.string("content")});
-      else
-        steps.emplace_back(ReplaceMatches{*regex, json.string("content")});
-    } else {
-      refuse_type(json, type, "Sequence, Prepend and Replace");
-    }
-  }
-
-  /// {"String": "..."} or {"Regex": "..."}.
-  std::pair<std::optional<std::string>, std::optional<Regex>> pattern(const JsonObject& json) const {
-    const JsonObject pattern = json.object("pattern");
-    pattern.allow_only({"String", "Regex"});
-    if (pattern.has("String") == pattern.has("Regex"))
-      json.refuse("pattern", "{\"String\": ...} or {\"Regex\": ...}");
-    if (pattern.has("String")) {
-      const std::string literal = pattern.string("String");
-      if (literal.empty()) fail(root_.file(), ": ", pattern.where("String"), " is empty");
-      return {literal, std::nullopt};
-    }
-    try {
-      return {std::nullopt, Regex(pattern.string("Regex"))};
-    } catch (const Error& error) {
-      fail(root_.file(), ": ", pattern.where("Regex"), ": ", error.what());
-    }
-  }
-
-  void pre_tokenizer(const JsonObject& json, bool last) {
-    const std::string type = json.string("type");
-    auto& steps = tokenizer_.pre_tokenizer;
-    if (type == "Sequence") {
-      const Json* const list = json.find("pretokenizers");
-      std::size_t rest = list && list->is_array() ? list->size() : 0;
-      for_objects(json, "pretokenizers",
-                  [&](const JsonObject& each) { pre_tokenizer(each, last && --rest == 0); });
-    } else if (type == "ByteLevel") {
-      if (!last)
-        fail(root_.file(), ": ", json.where("type"),
-             " \"ByteLevel\" must be the last pre-tokenizer; "
-             "one behind it would see other characters than those of the text");
-      tokenizer_.model.byte_level = true;
-      if (json.boolean("add_prefix_space", true)) steps.emplace_back(PrefixSpaceStep());
-      if (json.boolean("use_regex", true)) steps.emplace_back(SplitStep{.pattern = gpt2_pattern()});
-    } else if (type == "Digits") {
-      steps.emplace_back(DigitsStep{json.boolean("individual_digits", false)});
-    } else if (type == "Split") {
-      const auto [literal, regex] = pattern(json);
-      const std::string behavior = json.string("behavior");
-      SplitStep step{.pattern = regex ? *regex : Regex(escaped(*literal)),
-                     .invert = json.boolean("invert", false)};
-      if (behavior == "Isolated")
-        step.behavior = SplitBehavior::isolated;
-      else if (behavior == "Removed")
-        step.behavior = SplitBehavior::removed;
-      else if (behavior == "MergedWithPrevious")
-        step.behavior = SplitBehavior::merged_with_previous;
-      else if (behavior == "MergedWithNext")
-        step.behavior = SplitBehavior::merged_with_next;
-      else if (behavior == "Contiguous")
-        step.behavior = SplitBehavior::contiguous;
-      else
-        json.refuse("behavior", "Isolated, Removed, MergedWithPrevious, MergedWithNext or Contiguous");
-      steps.emplace_back(std::move(step));
-    } else if (type == "Metaspace") {
-      const auto [replacement, prepend] = metaspace(json);
-      steps.emplace_back(MetaspaceStep{replacement, prepend, json.boolean("split", true)});
-    } else {
-      refuse_type(json, type, "Sequence, ByteLevel, Split, Digits and Metaspace");
-    }
-  }
-
-  std::pair<std::string, MetaspaceStep::Prepend> metaspace(const JsonObject& json) const {
-    const std::string scheme =
-        json.string("prepend_scheme", json.boolean("add_prefix_space", true) ? "always" : "never");
-    if (scheme != "always" && scheme != "never" && scheme != "first")
-      json.refuse("prepend_scheme", "always, never or first");
-    const std::string replacement = json.string("replacement", "\xe2\x96\x81");
-    if (replacement.empty() || first_character(replacement).bytes != replacement.size() || replacement == " ")
-      json.refuse("replacement", "one character, not a blank");
-    return {replacement, scheme == "always"  ? MetaspaceStep::Prepend::always
-                         : scheme == "never" ? MetaspaceStep::Prepend::never
-                                             : MetaspaceStep::Prepend::first};
-  }
-
-  /// A pattern that matches the text alone.
-  static std::string escaped(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-      if (std::string_view(R"(\^$.[]|()?*+{}&-#~)").find(c) != std::string_view::npos) out += '\\';
-      out += c;
-    }
-    return out;
-  }
-
-  void decoder(const JsonObject& json) {
-    const std::string type = json.string("type");
-    auto& steps = tokenizer_.decoder.steps;
-    if (type == "Sequence") {
-      for_objects(json, "decoders", [&](const JsonObject& each) { decoder(each); });
-    } else if (type == "ByteLevel") {
-      steps.emplace_back(ByteLevelDecode());
-    } else if (type == "ByteFallback") {
-      steps.emplace_back(ByteFallbackDecode());
-    } else if (type == "Fuse") {
-      steps.emplace_back(FuseDecode());
-    } else if (type == "Strip") {
-      const std::string content = json.string("content", " ");
-      steps.emplace_back(StripDecode{content, static_cast<std::size_t>(json.integer("start", 0, 1 << 20, 0)),
-                                     static_cast<std::size_t>(json.integer("stop", 0, 1 << 20, 0))});
-    } else if (type == "Metaspace") {
-      const auto [replacement, prepend] = metaspace(json);
-      steps.emplace_back(MetaspaceDecode{replacement, prepend != MetaspaceStep::Prepend::never});
-    } else if (type == "Replace") {
-      const auto [literal, regex] = pattern(json);
-      if (!literal)
-        fail(root_.file(), ": ", json.where("pattern"), ": a regular expression is not supported here");
-      steps.emplace_back(ReplaceText{*literal, json.string("content")});
-    } else {
-      refuse_type(json, type, "Sequence, ByteLevel, ByteFallback, Fuse, Strip, Metaspace and Replace");
-    }
-  }
-
+  /// `tokenizers` passes over the ids of the file: a token that the vocabulary has keeps its id there,
+  /// another one gets the next free one behind the vocabulary's size, in the order of the list.
   void added_tokens() {
     if (!root_.has("added_tokens")) return;
-    for_objects(root_, "added_tokens", [&](const JsonObject& json) {
-      AddedToken token{.id = static_cast<std::int32_t>(json.integer("id", 0, most_tokens - 1)),
-                       .content = json.string("content"),
+    auto next = static_cast<Index>(ids_.size());
+    TextMap<std::size_t> known;  // the place in the list of added tokens
+    std::set<std::string, std::less<>> special;
+    std::size_t others = 0;
+    std::string first_other;
+    steps_.for_objects(root_, "added_tokens", [&](const JsonObject& json) {
+      const Index said = json.integer("id", 0, most_tokens - 1);
+      AddedToken token{.content = json.string("content"),
                        .single_word = json.boolean("single_word", false),
                        .lstrip = json.boolean("lstrip", false),
                        .rstrip = json.boolean("rstrip", false),
                        .normalized = json.boolean("normalized", true),
                        .special = json.boolean("special", false)};
       if (token.content.empty()) return;  // `tokenizers` passes over it too
-      if (const auto known = ids_.find(token.content); known != ids_.end() && known->second != token.id)
-        fail(root_.file(), ": ", json.where("id"), " says ", token.id, " for ", in_quotes(token.content),
-             ", \"model.vocab\" says ", known->second);
-      put_token(token.id, token.content, json.where("id"));
-      if (token.normalized)  // `tokenizers` decodes it so
-        tokenizer_.tokens[static_cast<std::size_t>(token.id)] = tokenizer_.normalizer(token.content);
-      std::vector<bool>& special = tokenizer_.special;
-      special.resize(tokenizer_.tokens.size());
-      if (token.special) special[static_cast<std::size_t>(token.id)] = true;
-      tokenizer_.added_tokens.push_back(std::move(token));
+      if (token.special) special.insert(token.content);
+      const auto place = known.emplace(token.content, tokenizer_.added_tokens.size()).first->second;
+      const bool repeated = place < tokenizer_.added_tokens.size();
+      const auto in_vocabulary = ids_.find(token.content);
+      if (repeated)
+        token.id = tokenizer_.added_tokens[place].id;
+      else if (in_vocabulary != ids_.end())
+        token.id = in_vocabulary->second;
+      else if (next < most_tokens)
+        token.id = static_cast<std::int32_t>(next++);
+      else
+        fail(root_.file(), ": there are more than ", most_tokens, " tokens");
+      if (token.id != said && others++ == 0)
+        first_other = json.where("id") + " says " + std::to_string(said) + " for " +
+                      in_quotes(token.content) + ", which is " + std::to_string(token.id);
+      const auto id = static_cast<std::size_t>(token.id);
+      auto& tokens = tokenizer_.tokens;
+      if (id >= tokens.size()) tokens.resize(id + 1);
+      if (!repeated) tokens[id] = token.content;
+      if (token.normalized) tokens[id] = tokenizer_.normalizer(token.content);  // `tokenizers` decodes it so
+      if (repeated)
+        tokenizer_.added_tokens[place] = std::move(token);
+      else
+        tokenizer_.added_tokens.push_back(std::move(token));
     });
+    tokenizer_.special.resize(tokenizer_.tokens.size());
+    std::map<std::string, std::string> normalized;
+    for (const AddedToken& token : tokenizer_.added_tokens) {  // decoding compares spellings
+      const std::string sought = token.normalized ? tokenizer_.normalizer(token.content) : std::string();
+      if (const auto [first, is_new] = normalized.emplace(sought, token.content); !is_new && !sought.empty())
+        fail(root_.file(), ": the added tokens ", in_quotes(first->second), " and ", in_quotes(token.content),
+             " are both ", in_quotes(sought), " when normalised: which of them is meant is not said");
+      const auto id = static_cast<std::size_t>(token.id);
+      tokenizer_.special[id] = special.count(*tokenizer_.tokens[id]) > 0;
+    }
+    if (others > 0)
+      tokenizer_.warnings.push_back(
+          root_.file() + ": " + first_other +
+          (others > 1 ? " (and " + std::to_string(others - 1) + " more)" : "") +
+          ": the ids of added tokens are those that the tokenizers library gives, which "
+          "are the vocabulary's or the next ones behind it, in order");
   }
 
   void post_processor(const JsonObject& json) {
     const std::string type = json.string("type");
     if (type == "ByteLevel") return;  // offsets alone
     if (type == "Sequence")
-      return for_objects(json, "processors", [&](const JsonObject& each) { post_processor(each); });
-    if (type != "TemplateProcessing") refuse_type(json, type, "Sequence, ByteLevel and TemplateProcessing");
+      return steps_.for_objects(json, "processors", [&](const JsonObject& each) { post_processor(each); });
+    if (type != "TemplateProcessing" && type != "RobertaProcessing" && type != "BertProcessing")
+      steps_.refuse_type(json, type,
+                         "Sequence, ByteLevel, TemplateProcessing, RobertaProcessing and BertProcessing");
+    if (has_template_)  // to it the special tokens of the template are a text of their own
+      fail(root_.file(), ": ", json.where("type"), " ", in_quotes(type),
+           " behind a TemplateProcessing is not supported: a template must be the last that adds tokens");
+    std::vector<std::int32_t> before, after;
+    if (type == "TemplateProcessing") {
+      has_template_ = true;
+      post_template(json, before, after);
+    } else {
+      before = {named_id(json, "cls")};
+      after = {named_id(json, "sep")};
+    }
+    tokenizer_.before.insert(tokenizer_.before.begin(), before.begin(), before.end());
+    tokenizer_.after.insert(tokenizer_.after.end(), after.begin(), after.end());
+  }
+
+  void post_template(const JsonObject& json, std::vector<std::int32_t>& before,
+                     std::vector<std::int32_t>& after) const {
     bool behind = false;
-    for_objects(json, "single", [&](const JsonObject& piece) {
+    steps_.for_objects(json, "single", [&](const JsonObject& piece) {
       if (piece.has("Sequence")) {
         if (behind || piece.object("Sequence").string("id") != "A")
           json.refuse("single", "a template with the sequence A once");
@@ -328,14 +243,26 @@ class TokenizerReader {
       const std::string name = piece.object("SpecialToken").string("id");
       const std::vector<Index> ids =
           json.object("special_tokens").object(name).integers("ids", 0, tokenizer_.vocab_size() - 1);
-      for (const Index id : ids)
-        (behind ? tokenizer_.after : tokenizer_.before).push_back(static_cast<std::int32_t>(id));
+      for (const Index id : ids) (behind ? after : before).push_back(static_cast<std::int32_t>(id));
     });
     if (!behind) json.refuse("single", "a template with the sequence A once");
   }
 
+  /// ["<s>", 0]: the id counts.
+  std::int32_t named_id(const JsonObject& json, std::string_view key) const {
+    const Json* const pair = json.find(key);
+    const bool good = pair != nullptr && pair->is_array() && pair->size() == 2 && (*pair)[0].is_string();
+    const std::optional<Index> id = good ? exact_integer((*pair)[1]) : std::nullopt;
+    if (!id || *id < 0 || *id >= tokenizer_.vocab_size())
+      json.refuse(
+          key, "a token and its id, such as [\"<s>\", 0], below " + std::to_string(tokenizer_.vocab_size()));
+    return static_cast<std::int32_t>(*id);
+  }
+
   JsonObject root_;
+  StepsReader steps_;
   Tokenizer tokenizer_;
+  bool has_template_ = false;
   TextMap<std::int32_t> ids_;  // of the vocabulary, as tokenizer.json spells its tokens
 };
 
