@@ -16,6 +16,7 @@ struct TrainingArguments {
   std::string out, decay = "cosine";
   midus::Dtype store_frozen = midus::Dtype::f32;
   std::optional<midus::Index> length;
+  midus::Index eval_limit = 0;
   midus::TrainOptions train;
   midus::AdamW adamw;
   midus::RunOptions run;
@@ -25,8 +26,9 @@ struct TrainingArguments {
   void add_to(CLI::App& app) {
     app.add_option("--data", data, "Token files to train on, each FILE or FILE=WEIGHT (shares of a mix)")
         ->required();
-    app.add_option("--eval", evaluations,
-                   "Token files to evaluate on, as NAME=FILE; the first decides which is best");
+    app.add_option("--eval", evaluations, "Token files to evaluate on, each as NAME=FILE");
+    add_number(app, "--eval-limit", eval_limit,
+               "Evaluate on so many of each file's first tokens only; 0: on all", 0);
     app.add_option("--out", out, "The run's directory: log, checkpoints, and the model in OUT/final")
         ->required();
     add_number(app, "--steps", train.steps,
@@ -60,7 +62,12 @@ struct TrainingArguments {
         "Type of the weights in OUT/final (default: as the config.json says; checkpoints keep all bits)");
     app.add_flag("--checkpointing", train.checkpointing,
                  "Keep only the blocks' inputs: less memory, more work");
-    add_number(app, "--evaluate-every", run.evaluate_every, "Steps; 0: at the end", 0);
+    add_number(app, "--evaluate-every", run.evaluation_plan.every, "Steps; 0: at the end", 0);
+    app.add_option("--keep-best", run.evaluation_plan.keep_best,
+                   "The NAME of the evaluation by whose loss the best checkpoint is kept, as OUT/best "
+                   "(default: the first)");
+    add_number(app, "--patience", run.evaluation_plan.patience,
+               "End the run after so many evaluations without a lower loss of that one; 0: never", 0);
     add_number(app, "--checkpoint-every", run.checkpoints.every, "Steps; 0: by --checkpoint-minutes", 0);
     add_number(app, "--checkpoint-minutes", run.checkpoints.minutes,
                "Where --checkpoint-every is 0: at least so often; 0: only at the end, and when stopped", 0);
@@ -138,7 +145,7 @@ struct TrainingArguments {
       sources.emplace_back(open_tokens(file, run.like, Model::Shape::vocab_size), weight);
     }
     run.evaluations =
-        open_evaluations("--eval", evaluations, run.like, Model::Shape::vocab_size, train.length);
+        open_evaluations("--eval", evaluations, run.like, Model::Shape::vocab_size, train.length, eval_limit);
     if (store_frozen == midus::Dtype::bf16) model.store_as_bfloat16();
     for (int i = 0; i < argc; ++i) {
       run.resume_command += (i > 0 ? " " : "") + midus::shell_quoted(argv[i]);

@@ -18,7 +18,9 @@ using Model = LanguageModel<Config, Cpu<float>>;
 struct Settings {
   AdamW adamw{.learning_rate = 0.01, .groups = {{"*.memory.values", {.rate_scale = 20, .clip = 0.5}}}};
   TrainOptions train{.batch = 2, .length = 8, .accumulate = 2, .steps = 12, .schedule = {.warmup = 3}};
-  Index checkpoint_every = 1, keep_last = 100, keep_every = 0, evaluate_every = 4;
+  Index checkpoint_every = 1, keep_last = 100, keep_every = 0;
+  EvaluationPlan evaluations{.every = 4};
+  Index limit = 0;  // of an evaluation's tokens
   std::string trained = everything;
 };
 
@@ -47,11 +49,12 @@ int train(const std::filesystem::path& run, const std::filesystem::path& files, 
   model.train(settings.trained);
   Trainer trainer(model, settings.adamw, data_in(files), settings.train);
   RunOptions options{.directory = run,
-                     .evaluate_every = settings.evaluate_every,
+                     .evaluation_plan = settings.evaluations,
                      .checkpoints = {.every = settings.checkpoint_every,
                                      .keep_last = settings.keep_last,
                                      .keep_every = settings.keep_every}};
-  options.evaluations.emplace_back("validation", EvaluationBatches(TokenFile(files / "b.bin"), 8));
+  for (const auto& [name, file] : {std::pair{"validation", "b.bin"}, {"other", "a.bin"}})
+    options.evaluations.emplace_back(name, EvaluationBatches(TokenFile(files / file), 8, settings.limit));
   return Run(trainer, options)(checkpoint);
 }
 
@@ -61,6 +64,14 @@ std::vector<std::tuple<Index, double, double, double, Index>> promised(const std
   for (const StepRecord& r : read_step_log(run / "log.jsonl"))
     lines.emplace_back(r.step, r.loss, r.learning_rate, r.grad_norm, r.tokens);
   return lines;
+}
+
+/// The lines of evaluations.jsonl.
+std::vector<Json> evaluations_of(const std::filesystem::path& run) {
+  std::vector<Json> evaluations;
+  std::ifstream file(run / "evaluations.jsonl");
+  for (std::string line; std::getline(file, line);) evaluations.push_back(parse_json(line, "evaluations"));
+  return evaluations;
 }
 
 }  // namespace
@@ -92,26 +103,77 @@ TEST_CASE("a run resumed from any step ends with the bits of the uninterrupted o
 TEST_CASE("the last n, every m-th and the best checkpoint are kept") {
   TemporaryDirectory directory;
   Settings settings;
-  settings.keep_last = 2, settings.keep_every = 5, settings.evaluate_every = 0;
+  settings.keep_last = 2, settings.keep_every = 5, settings.evaluations.every = 0;
   train(directory / "run", directory.path(), settings);
   std::vector<Index> steps;
   for (const auto& [step, path] : training_checkpoints(directory / "run")) steps.push_back(step);
   CHECK(steps == std::vector<Index>{5, 10, 11, 12});
   CHECK(std::filesystem::exists(directory / "run" / "log.csv"));
 
-  settings.evaluate_every = 1, settings.keep_last = 1, settings.keep_every = 0;
-  train(directory / "best", directory.path(), settings);
-  double best = 1e9;
-  Index best_step = 0;
-  std::ifstream lines(directory / "best" / "evaluations.jsonl");
-  for (std::string line; std::getline(lines, line);) {
-    const Json json = parse_json(line, "evaluations");
-    if (json["loss"] < best) best = json["loss"], best_step = json["step"];
+  // The best by the first file, and by the one that is named.
+  settings.evaluations.every = 1, settings.keep_last = 1, settings.keep_every = 0;
+  for (const std::string keep_best : {"", "other"}) {
+    const auto run = directory / ("best" + keep_best);
+    settings.evaluations.keep_best = keep_best;
+    train(run, directory.path(), settings);
+    double best = 1e9;
+    Index best_step = 0;
+    for (const Json& line : evaluations_of(run))
+      if (line["name"] == (keep_best.empty() ? "validation" : keep_best) && line["loss"] < best)
+        best = line["loss"], best_step = line["step"];
+    REQUIRE(best_step > 0);
+    CHECK(read_json_file(run / "best" / "trainer.json")["step"] == best_step);
+    const Json last = read_json_file(run / "step-00000012" / "trainer.json");
+    CHECK(last["best"]["step"] == best_step);
+    CHECK(last["best"]["loss"] == best);
   }
-  if (best_step > 0) {
-    const Json trainer = read_json_file(directory / "best" / "best" / "trainer.json");
-    CHECK(trainer["step"] == best_step);
-  }
+  settings.evaluations.keep_best = "non";
+  CHECK_THROWS_WITH(train(directory / "none", directory.path(), settings),
+                    Catch::Contains("expected the name of an evaluation (validation, other), found \"non\""));
+}
+
+TEST_CASE("a run without gain ends after as many evaluations as patience says, and can be given more") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.adamw.learning_rate = 0;  // nothing is ever gained
+  settings.evaluations = {.every = 2, .patience = 2};
+  CHECK(train(directory / "run", directory.path(), settings) == 0);
+  const auto steps = [&](const char* run) { return promised(directory / run).back(); };
+  CHECK(std::get<0>(steps("run")) == 4);
+  CHECK(evaluations_of(directory / "run").size() == 6);  // of both files, at 0, 2 and 4
+  const auto newest = [&](const char* run) { return *newest_checkpoint(directory / run); };
+  CHECK(newest("run").filename() == "step-00000004");
+  CHECK(std::filesystem::exists(directory / "run" / "final" / "config.json"));
+  // It has ended: there is nothing to go on with, but for one with more patience.
+  const auto final = std::filesystem::last_write_time(directory / "run" / "final" / "config.json");
+  CHECK(train(directory / "run", directory.path(), settings, newest("run")) == 0);
+  CHECK(std::get<0>(steps("run")) == 4);
+  CHECK(std::filesystem::last_write_time(directory / "run" / "final" / "config.json") == final);
+  settings.evaluations.patience = 4;
+  CHECK(train(directory / "run", directory.path(), settings, newest("run")) == 0);
+  CHECK(std::get<0>(steps("run")) == 8);
+  CHECK(train(directory / "whole", directory.path(), settings) == 0);
+  CHECK(promised(directory / "run") == promised(directory / "whole"));
+  CHECK(file_bytes(directory / "run" / "evaluations.jsonl") ==
+        file_bytes(directory / "whole" / "evaluations.jsonl"));
+  // Where something is gained it goes on to the end.
+  settings.adamw.learning_rate = 0.01, settings.evaluations.patience = 3;
+  CHECK(train(directory / "gain", directory.path(), settings) == 0);
+  CHECK(std::get<0>(steps("gain")) == 12);
+  settings.evaluations.every = 0;
+  CHECK_THROWS_WITH(train(directory / "none", directory.path(), settings),
+                    Catch::Contains("patience needs a file to evaluate on, and evaluate-every"));
+}
+
+TEST_CASE("an evaluation may be limited to a file's first tokens, and stays so") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.limit = 20, settings.train.steps = 4;
+  CHECK(train(directory / "run", directory.path(), settings) == 0);
+  for (const Json& line : evaluations_of(directory / "run")) CHECK(line["tokens"] == 20);
+  settings.limit = 0;
+  CHECK_THROWS_WITH(train(directory / "run", directory.path(), settings, directory / "run/step-00000002"),
+                    Catch::Contains("\"limit\":20"));
 }
 
 TEST_CASE("a continuation that differs is refused, and says in what") {
@@ -153,7 +215,7 @@ TEST_CASE("a continuation that differs is refused, and says in what") {
 TEST_CASE("every number of trainer.json is in range before it is believed, and the error names it") {
   TemporaryDirectory directory;
   Settings settings;
-  settings.train.steps = 2, settings.train.schedule.warmup = 0, settings.evaluate_every = 1;
+  settings.train.steps = 2, settings.train.schedule.warmup = 0, settings.evaluations.every = 1;
   train(directory / "run", directory.path(), settings);
   const auto checkpoint = directory / "run" / "step-00000002";
   const Json good = read_json_file(checkpoint / "trainer.json");

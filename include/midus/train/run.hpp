@@ -29,8 +29,8 @@ struct RunOptions {
   /// Start again where the directory holds a run: that one is set aside, and removed once the new one has a
   /// checkpoint. (A run that ended before its first checkpoint is started again in any case.)
   bool replace = false;
-  EvaluationFiles evaluations{};  ///< by name; the first decides which is best
-  Index evaluate_every = 0;       ///< steps; 0: only before the first and after the last
+  EvaluationFiles evaluations{};  ///< by name
+  EvaluationPlan evaluation_plan{};
   CheckpointPlan checkpoints{};
   std::string resume_command{};  ///< what to say when interrupted
 };
@@ -42,8 +42,8 @@ template <class Model>
 class Run {
  public:
   Run(Trainer<Model>& trainer, RunOptions options) : trainer_(trainer), options_(std::move(options)) {
-    for (const auto& [name, value] : {std::pair{"evaluate_every", options_.evaluate_every},
-                                      {"checkpoints.every", options_.checkpoints.every},
+    options_.evaluation_plan.check(options_.evaluations);
+    for (const auto& [name, value] : {std::pair{"checkpoints.every", options_.checkpoints.every},
                                       {"checkpoints.keep_last", options_.checkpoints.keep_last},
                                       {"checkpoints.keep_every", options_.checkpoints.keep_every}})
       if (value < 0) fail(name, " must be at least 0, found ", value);
@@ -107,7 +107,7 @@ class Run {
   int run(const std::optional<std::filesystem::path>& checkpoint) {
     StepLog log(options_.directory / "log.jsonl");
     RunEvaluations<Model> evaluations(trainer_, options_.evaluations,
-                                      options_.directory / "evaluations.jsonl", options_.evaluate_every);
+                                      options_.directory / "evaluations.jsonl", options_.evaluation_plan);
     RunCheckpoints<Model> checkpoints(trainer_, log, evaluations, options_.directory, like_, inputs_,
                                       options_.checkpoints);
     if (checkpoint) {
@@ -121,21 +121,27 @@ class Run {
       log.truncate_to(0);
       evaluations.resume(0, std::nullopt);
     }
-    if (trainer_.done()) {
-      std::fprintf(stderr, "all %lld steps are done already\n",
-                   static_cast<long long>(trainer_.options().steps));
+    if (over(evaluations)) {
+      if (trainer_.done())
+        std::fprintf(stderr, "all %lld steps are done already\n",
+                     static_cast<long long>(trainer_.options().steps));
+      else
+        std::fprintf(stderr, "the run has ended already: %s\n", evaluations.want_of_gain().c_str());
       if (std::filesystem::exists(final()) && !options_.dtype && !evaluations.pending()) return 0;
     }
     StepProgress progress(trainer_.options().steps);
     const Interrupt interrupt;
-    if (!trainer_.done()) trainer_.set_peak(measure_peak(trainer_.model().device()));
+    if (!over(evaluations)) trainer_.set_peak(measure_peak(trainer_.model().device()));
     loop(log, evaluations, checkpoints, progress, interrupt);
     progress.end_line();
-    if (interrupt.requested() && (!trainer_.done() || evaluations.pending())) {
+    if (interrupt.requested() && (!over(evaluations) || evaluations.pending())) {
       std::fprintf(stderr, "stopped after step %lld; go on with: %s\n",
                    static_cast<long long>(trainer_.state().step), options_.resume_command.c_str());
       return interrupt.exit_code();
     }
+    if (!trainer_.done())
+      std::fprintf(stderr, "ended after step %lld: %s\n", static_cast<long long>(trainer_.state().step),
+                   evaluations.want_of_gain().c_str());
     try {
       export_csv(log.path(), options_.directory / "log.csv");
     } catch (const Error& error) {
@@ -144,6 +150,11 @@ class Run {
     save(trainer_.model(), final(), {.like = like_, .dtype = options_.dtype, .force = true});
     std::fprintf(stderr, "wrote %s\n", final().c_str());
     return 0;
+  }
+
+  /// Whether there are no more steps to do.
+  bool over(const RunEvaluations<Model>& evaluations) const {
+    return trainer_.done() || evaluations.patience_is_over();
   }
 
   /// Steps, evaluations and checkpoints, to the end or until `interrupt` is requested: then what stands has a
@@ -175,8 +186,9 @@ class Run {
         work([&] { evaluations(progress, interrupt); });
         checkpoints.note_evaluation();
       }
-      if (interrupt.requested()) checkpoints.write();
-      if (interrupt.requested() || trainer_.done()) return;
+      const bool end = interrupt.requested() || over(evaluations);
+      if (end) checkpoints.write();
+      if (end) return;
       work([&] {
         unlogged = trainer_.step();
         if (unlogged->peak_share > 1)
@@ -208,8 +220,11 @@ class Run {
     Json json = Json::object();
     if (like_) json["model"] = {{"name", like_.directory().string()}, {"sha256", like_.config_digest()}};
     json["evaluations"] = Json::array();
-    for (const auto& [name, batches] : options_.evaluations)
+    for (const auto& [name, batches] : options_.evaluations) {
       json["evaluations"].push_back({{"name", name}, {"sha256", to_hex(batches.file().sha256())}});
+      if (batches.predicted() < batches.file().size() - 1)
+        json["evaluations"].back()["limit"] = batches.predicted();
+    }
     return json;
   }
 

@@ -109,12 +109,24 @@ class StepProgress {
     if (record.step >= steps_) line_.end_line();
   }
 
+  /// Call it after every batch of an evaluation, of which `done` of `all` are done: "evaluating new  34 %  1
+  /// min 02 s left".
+  void show_evaluation(std::string_view name, Index done, Index all) {
+    const double now = line_.elapsed();
+    if (done == 1) evaluation_at_ = now;
+    if (!line_.due() || done == all) return;
+    const double left =
+        done == 1 ? std::numeric_limits<double>::quiet_NaN()
+                  : (now - evaluation_at_) / static_cast<double>(done - 1) * static_cast<double>(all - done);
+    line_.show(text("evaluating ", name, "  ", 100 * done / all, " %  ", duration_text(left), " left"));
+  }
+
   /// Before other text is printed.
   void end_line() { line_.end_line(); }
 
  private:
   Index steps_, first_step_ = -1;
-  double first_at_ = 0;
+  double first_at_ = 0, evaluation_at_ = 0;
   ProgressLine line_;
 };
 
