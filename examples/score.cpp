@@ -140,11 +140,6 @@ struct Questions {
   }
 };
 
-/// A line of a JSONL file. A file's name may be no UTF-8: what is not is replaced.
-std::string line_of(const midus::Json& json) {
-  return json.dump(-1, ' ', false, midus::Json::error_handler_t::replace) + "\n";
-}
-
 /// A standard error, null where there is none.
 midus::Json error_in_json(double error) { return std::isnan(error) ? midus::Json() : midus::Json(error); }
 
@@ -156,12 +151,13 @@ midus::Json perplexity(Model& model, const Documents& documents, const Options& 
   std::vector<double> nats(documents.words.size());  // of each document
   for (std::size_t i = 0; i < scores.size(); ++i) nats[documents.document[i]] -= scores[i];
   for (std::size_t i = 0; i < nats.size(); ++i)
-    samples += line_of({{"file", options.perplexity},
-                        {"index", i},
-                        {"log_likelihood", -nats[i]},
-                        {"tokens", documents.tokens[i]},
-                        {"words", documents.words[i]},
-                        {"bytes", documents.bytes[i]}});
+    samples += midus::dump_json_line({{"file", options.perplexity},
+                                      {"index", i},
+                                      {"log_likelihood", -nats[i]},
+                                      {"tokens", documents.tokens[i]},
+                                      {"words", documents.words[i]},
+                                      {"bytes", documents.bytes[i]}}) +
+               "\n";
   const midus::MeanWithError by_word = midus::ratio_with_error(nats, documents.words),
                              by_byte = midus::ratio_with_error(nats, documents.bytes);
   midus::Json json;
@@ -195,15 +191,16 @@ midus::Json multiple_choice(Model& model, const Questions& questions, const Opti
       tokens.push_back(request.scored);
       cut.push_back(request.cut);
     }
-    samples += line_of({{"file", options.multiple_choice},
-                        {"index", question},
-                        {"choices", choices[question]},
-                        {"log_likelihoods", std::vector(of_choices.begin(), of_choices.end())},
-                        {"tokens", tokens},
-                        {"cut", cut},
-                        {"chosen", chosen.best},
-                        {"chosen_per_character", chosen.best_per_character},
-                        {"answer", questions.answers[question]}});
+    samples += midus::dump_json_line({{"file", options.multiple_choice},
+                                      {"index", question},
+                                      {"choices", choices[question]},
+                                      {"log_likelihoods", std::vector(of_choices.begin(), of_choices.end())},
+                                      {"tokens", tokens},
+                                      {"cut", cut},
+                                      {"chosen", chosen.best},
+                                      {"chosen_per_character", chosen.best_per_character},
+                                      {"answer", questions.answers[question]}}) +
+               "\n";
   }
   const midus::MeanWithError acc = midus::mean_with_error(right),
                              norm = midus::mean_with_error(right_per_character);

@@ -39,7 +39,9 @@ struct TrainingArguments {
     add_number(app, "--length", length,
                "Tokens of a window (default: 256, or the positions that the model knows)", 1);
     add_number(app, "--accumulate", train.accumulate, "Micro-batches of an update", 1);
-    add_number(app, "--learning-rate", adamw.learning_rate, "Peak of the schedule", 0);
+    add_number(
+        app, "--learning-rate", adamw.learning_rate,
+        "Peak of the schedule. New blocks learn best at about 3e-3; the default is for trained weights", 0);
     add_number(app, "--warmup", train.schedule.warmup, "Steps of linear warm-up", 0);
     app.add_option("--decay", decay, "How the rate falls: cosine, linear or 1-sqrt")->capture_default_str();
     add_number(app, "--decay-steps", train.schedule.decay_steps,

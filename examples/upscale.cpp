@@ -76,7 +76,7 @@ int upscale(const Options& options) {
             << " | tail -n 1)\n  \"$programs/cpt\" " << out
             << (inserts ? " --train inserted" : " --train everything")
             << (plan.deeper.memory && inserts ? " --rate-scale '*.memory.values=20'" : "")
-            << " --data ... --out ...\n";
+            << (inserts ? " --learning-rate 3e-3 --warmup 50" : "") << " --data ... --out ...\n";
   return 0;
 }
 

@@ -173,7 +173,8 @@ TEST_CASE("an evaluation may be limited to a file's first tokens, and stays so")
   for (const Json& line : evaluations_of(directory / "run")) CHECK(line["tokens"] == 20);
   settings.limit = 0;
   CHECK_THROWS_WITH(train(directory / "run", directory.path(), settings, directory / "run/step-00000002"),
-                    Catch::Contains("\"limit\":20"));
+                    Catch::Contains(", the first 20 tokens), other (SHA-256 ") &&
+                        Catch::Contains("give the same files, names and limit"));
 }
 
 TEST_CASE("a continuation that differs is refused, and says in what") {

@@ -237,11 +237,28 @@ class Run {
     if (hash != (inputs_.contains("model") ? inputs_["model"]["sha256"].get<std::string>() : ""))
       fail(checkpoint.string(), ": the run started from ", name, ", whose config.json is not that of ",
            options_.like.string(), "; give the model of the run");
-    const Json evaluations = before.value("evaluations", Json());
-    const std::string now = dump_json_line(inputs_["evaluations"]);  // as text: names may be no UTF-8
-    if (dump_json_line(evaluations) != now)
-      fail(checkpoint.string(), ": the run evaluates on ", found_text(evaluations), ", this continuation on ",
-           now, "; give the same files and names");
+    const Json evaluations = before.value("evaluations", Json::array());
+    // As they stand in a file: names may be no UTF-8.
+    const Json written = parse_json(dump_json_line(inputs_["evaluations"]), "evaluations");
+    const std::string was = evaluated_text(evaluations), now = evaluated_text(written);
+    if (was != now)
+      fail(checkpoint.string(), ": the run evaluates on ", was, "; this continuation on ", now,
+           "; give the same files, names and limit");
+  }
+
+  /// "new (SHA-256 7bb369d5ab449788, the first 4096 tokens), old (SHA-256 ...)".
+  static std::string evaluated_text(const Json& evaluations) {
+    std::string out;
+    for (const Json& file : evaluations) {
+      if (!file.is_object()) continue;
+      const auto text_of = [&](const char* key) {
+        return file.contains(key) && file[key].is_string() ? file[key].get<std::string>() : "?";
+      };
+      out += (out.empty() ? "" : ", ") + text_of("name") + " (SHA-256 " + text_of("sha256").substr(0, 16);
+      if (file.contains("limit")) out += ", the first " + found_text(file["limit"]) + " tokens";
+      out += ")";
+    }
+    return out.empty() ? "nothing" : out;
   }
 
   Trainer<Model>& trainer_;

@@ -114,10 +114,9 @@ class StepProgress {
   void show_evaluation(std::string_view name, Index done, Index all) {
     const double now = line_.elapsed();
     if (done == 1) evaluation_at_ = now;
-    if (!line_.due() || done == all) return;
+    if (done == 1 || done == all || !line_.due()) return;
     const double left =
-        done == 1 ? std::numeric_limits<double>::quiet_NaN()
-                  : (now - evaluation_at_) / static_cast<double>(done - 1) * static_cast<double>(all - done);
+        (now - evaluation_at_) / static_cast<double>(done - 1) * static_cast<double>(all - done);
     line_.show(text("evaluating ", name, "  ", 100 * done / all, " %  ", duration_text(left), " left"));
   }
 
