@@ -37,6 +37,31 @@ TEMPLATE_TEST_CASE("simd: exp is accurate to a few units, 0 near the smallest nu
   CHECK(std::isnan(exp_of(std::numeric_limits<S>::quiet_NaN())));
 }
 
+// Eigen 3.4's own root is NaN for infinity and 0 for subnormal numbers in a register of SSE, AVX or AVX-512.
+TEMPLATE_TEST_CASE("simd: roots are accurate to a unit or two, and right at every edge in every lane", "",
+                   float, double) {
+  using S = TestType;
+  using Limits = std::numeric_limits<S>;
+  const auto root_of = [](S x, Index lane) {
+    S in[simd::width<S>], out[simd::width<S>];
+    for (Index i = 0; i < simd::width<S>; ++i) in[i] = S(i + 1);
+    in[lane] = x;
+    simd::store(out, simd::square_root<S>(simd::load(in)));
+    return out[lane];
+  };
+  for (Index lane = 0; lane < simd::width<S>; ++lane) {
+    INFO("lane " << lane);
+    CHECK(root_of(Limits::infinity(), lane) == Limits::infinity());
+    CHECK(root_of(S(0), lane) == S(0));
+    for (const S x : {S(-1), -Limits::denorm_min(), -Limits::infinity(), Limits::quiet_NaN()})
+      CHECK(std::isnan(root_of(x, lane)));
+    for (const S x : {Limits::denorm_min(), Limits::min() / 3, Limits::min(), Limits::min() * 3, S(1e-30),
+                      S(0.3), S(1), S(2), S(1e30), Limits::max() / 2, Limits::max()})
+      CHECK(root_of(x, lane) ==
+            Approx(std::sqrt(x)).epsilon(2.5 * static_cast<double>(Limits::epsilon())).margin(0));
+  }
+}
+
 TEMPLATE_TEST_CASE("simd: the odd end gets the bits of whole packets, and nothing beyond is touched", "",
                    float, double) {
   using S = TestType;

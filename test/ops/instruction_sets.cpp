@@ -1,4 +1,6 @@
-// Prints the slots that look-ups of the same scores choose, for instruction_sets_test.sh.
+// Prints the slots that look-ups of the same scores choose, and what functions are at their edges, for
+// instruction_sets_test.sh.
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -40,8 +42,27 @@ void look_up(const ProductKeyShape& shape) {
   std::printf("\n");
 }
 
+/// Roots and exponentials of what is no ordinary number, in every lane of a register.
+template <class S>
+void edges() {
+  using Limits = std::numeric_limits<S>;
+  for (const S x : {S(0), Limits::denorm_min(), Limits::min() / 2, Limits::max(), Limits::infinity(),
+                    S(-1000), -Limits::infinity(), Limits::quiet_NaN()})
+    for (Index lane = 0; lane < 16; ++lane) {
+      S in[16] = {}, out[16];
+      in[lane] = x;
+      simd::for_packets<S>(16, [&](auto at) { at.store(out, simd::square_root<S>(at.load(in))); });
+      std::printf(" %.5g",
+                  std::isnan(out[lane]) ? 0.5 : static_cast<double>(out[lane]));  // NaN has two signs
+      simd::for_packets<S>(16, [&](auto at) { at.store(out, simd::exp<S>(at.load(in))); });
+      std::printf(" %.5g", std::isnan(out[lane]) ? 0.5 : static_cast<double>(out[lane]));
+    }
+  std::printf("\n");
+}
+
 template <class S>
 void all() {
+  edges<S>();
   std::uint64_t seed = 0;
   for (const Index n : {1, 2, 7, 8, 9, 16, 31, 33, 64, 100, 128, 255, 256, 511, 1000})
     for (const Index k : {1, 2, 3, 8, 15, 16, 32, 33, 64})

@@ -40,13 +40,10 @@ template <class P>
 P multiply_add(const P& a, const P& b, const P& c) {
   return Eigen::internal::pmadd(a, b, c);
 }
+/// The larger of two numbers. Where one is NaN: one of them, which of the two depends on the instruction set.
 template <class P>
 P larger(const P& a, const P& b) {
   return Eigen::internal::pmax(a, b);
-}
-template <class P>
-P square_root(const P& x) {
-  return Eigen::internal::psqrt(x);
 }
 template <class S>
 S sum_of(const Packet<S>& x) {
@@ -95,6 +92,27 @@ Packet<S> exp(const Packet<S>& x) {
     return pselect(pcmp_lt(x, broadcast(lowest)), broadcast(S(0)), exp_float(x));
   else
     return pselect(pcmp_lt(x, broadcast(lowest)), broadcast(S(0)), pexp(x));
+}
+
+/// The root, to a unit or two: infinite for infinity, NaN below zero and for NaN. Eigen's gives NaN for
+/// infinity and 0 for every subnormal number where it is vectors of approximations, and other values at the
+/// odd end.
+template <class S>
+Packet<S> square_root(const Packet<S>& x) {
+  using Eigen::internal::pcmp_lt, Eigen::internal::pcmp_eq, Eigen::internal::pselect;
+  if constexpr (width<S> == 1) {
+    return std::sqrt(x);
+  } else if constexpr (sizeof(S) == 8 && width<S> < 8) {
+    return Eigen::internal::psqrt(x);  // the processor's own
+  } else {
+    constexpr S up = sizeof(S) == 4 ? S(0x1p64) : S(0x1p512),
+                down = sizeof(S) == 4 ? S(0x1p-32) : S(0x1p-256);
+    const Packet<S> least = broadcast(std::numeric_limits<S>::min());
+    const auto small = pcmp_lt(x, least);
+    const Packet<S> root = Eigen::internal::psqrt(pselect(small, x * broadcast(up), x));
+    const auto infinite = pcmp_eq(x, broadcast(std::numeric_limits<S>::infinity()));
+    return pselect(infinite, x, pselect(small, root * broadcast(down), root));
+  }
 }
 
 template <class S>

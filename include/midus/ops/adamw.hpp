@@ -19,4 +19,14 @@ struct AdamwStep {
   Index step;         // t, from 1
 };
 
+/// What the step would leave, without taking it: for every tile of `adamw_tile` elements the largest |x|, |m|
+/// and |v|, each infinite where one of its numbers would not be finite.
+template <class S>
+struct AdamwLargest {
+  AdamwStep<S> step;        // read
+  View<double, 2> largest;  // [⌈n / adamw_tile⌉,3] overwritten
+};
+
+inline constexpr Index adamw_tile = 1 << 14;
+
 }  // namespace midus
