@@ -2,8 +2,8 @@
 """Checks that the tree is as docs/map.md draws it.
 
 Who includes whom goes one way; Eigen appears in device/ and in forms of ops only; forms are included by the umbrella
-only, which names them all; an op has its form, its reference and its test; headers stay short; the header made of
-python/ holds what lies there. Prints what is wrong and exits with 1.
+only, which names them all; umbrellas reach every header; an op has its form, its reference and its test; headers stay
+short; the header made of python/ holds what lies there. Prints what is wrong and exits with 1.
 """
 
 import re
@@ -44,6 +44,23 @@ def check_header(path, umbrella):
         yield "is a form of an op, and midus.hpp does not include it"
 
 
+def check_umbrellas():
+    """Whoever includes the umbrellas has everything: the model and its arithmetic in midus.hpp, files in hf.hpp too."""
+    reached = set()
+    for umbrella, folders in (("midus", ORDER[:5]), ("hf", ["io", "upscale", "train"]), ("tokenizer", ["text"])):
+        waiting = [f"midus/{umbrella}.hpp"]
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                waiting += [other for other in includes(ROOT / "include" / name) if other.startswith("midus/")]
+        for folder in folders:
+            for path in sorted((INCLUDE / folder).glob("*.hpp")):
+                name = path.relative_to(ROOT / "include").as_posix()
+                if name not in reached:
+                    yield f"{path.relative_to(ROOT)} is not reached from midus/{umbrella}.hpp"
+
+
 def check_op(declaration):
     """An op's five names, without the benchmark, which it has where speed matters."""
     form = declaration.with_name(declaration.stem + "_cpu.hpp")
@@ -62,6 +79,7 @@ def main() -> int:
             faults += [f"{path.relative_to(ROOT)} {fault}" for fault in check_op(path)]
     made = subprocess.run([sys.executable, ROOT / "scripts/python_files.py", "--check"], capture_output=True, text=True)
     faults += made.stderr.splitlines()
+    faults += check_umbrellas()
     print("\n".join(faults) or "the tree is as the map draws it")
     return 1 if faults else 0
 

@@ -1,10 +1,13 @@
-// Everything of midus that needs Eigen alone: the model, its layers and ops on the CPU, up-scaling and
-// training. `midus/hf.hpp` adds Hugging Face files.
+// Everything of midus that needs Eigen alone: the model, its layers and ops on the CPU, generation,
+// up-scaling, training and analyses. `midus/hf.hpp` adds Hugging Face files.
 #pragma once
 
 #include "midus/core/version.hpp"
+#include "midus/model/generate.hpp"
 #include "midus/model/initialise.hpp"
 #include "midus/model/language_model.hpp"
+#include "midus/train/head_ablation.hpp"
+#include "midus/train/slot_use.hpp"
 #include "midus/train/trainer.hpp"
 #include "midus/upscale/insert_memory.hpp"
 #include "midus/upscale/llama_pro.hpp"

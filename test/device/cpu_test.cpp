@@ -1,7 +1,11 @@
 #include "midus/device/cpu.hpp"
 
+#include <limits>
+#include <string>
+#include <thread>
 #include <vector>
 
+#include "midus/device/buffer.hpp"
 #include "support/catch.hpp"
 #include "support/devices.hpp"
 
@@ -102,6 +106,48 @@ TEST_CASE("cpu: a number of threads that cannot be is an error") {
   CHECK_THROWS_AS(Cpu<float>(-1), Error);
   CHECK_THROWS_WITH(Cpu<float>(100000), Catch::Contains("100000"));
   CHECK(Cpu<float>(0).threads() >= 1);
+}
+
+TEST_CASE("cpu: a size that cannot be is an error, not a smaller one") {
+  Cpu<float> device(1);
+  const std::size_t before = device.peak_bytes();
+  for (const int bits : {40, 61, 62}) CHECK_THROWS_AS(device.allocate(Shape{Index{1} << bits}), Error);
+  CHECK_THROWS_AS(device.allocate(Shape{Index{-4}}), Error);
+  CHECK_THROWS_AS(device.allocate(Shape{std::numeric_limits<Index>::min()}), Error);
+  CHECK_THROWS_WITH(device.allocate(Shape{Index{-1}, Index{-8}}), Catch::Contains("found [-1, -8]"));
+  CHECK_THROWS_AS(device.allocate(Shape{Index{1} << 32, Index{1} << 32}), Error);
+  CHECK_THROWS_AS(device.allocate(Shape{Index{1} << 32, Index{1} << 31, Index{2}, Index{1}}), Error);
+  CHECK_THROWS_AS(device.measure([&] { device.allocate(Shape{Index{1} << 62}); }), Error);
+  for (const Index size : {Index{-1}, Index{1} << 61, Index{1} << 62, std::numeric_limits<Index>::min()})
+    CHECK_THROWS_AS((Buffer<Cpu<float>, float>(size)), Error);
+  CHECK(device.allocate(Shape{Index{0}, Index{3}}).size() == 0);
+  CHECK(device.peak_bytes() == before);
+}
+
+TEST_CASE("cpu: two threads of the program on one device are told apart") {
+  for (const int threads : {1, 3}) {
+    Cpu<float> device(threads);
+    std::string message;
+    device.parallel_for(1,
+                        [&](Index, Arena&) {  // the device is at work until the other thread has been refused
+                          std::thread([&] {
+                            try {
+                              device.parallel_for(4, [](Index, Arena&) {});
+                            } catch (const Error& error) {
+                              message = error.what();
+                            }
+                          }).join();
+                        });
+    CHECK_THAT(message, Catch::Contains("two threads of the program use one device at once"));
+    int done = 0;
+    device.parallel_for(1, [&](Index, Arena&) { device.parallel_for(3, [&](Index, Arena&) { ++done; }); });
+    CHECK(done == 3);  // from inside, and afterwards from another thread, all is well
+    std::thread([&] { device.parallel_for(1, [&](Index, Arena&) { ++done; }); }).join();
+    CHECK(done == 4);
+    CHECK_THROWS_AS(device.parallel_for(2, [](Index, Arena&) { fail("no"); }), Error);
+    device.parallel_for(1, [&](Index, Arena&) { ++done; });
+    CHECK(done == 5);
+  }
 }
 
 }  // namespace

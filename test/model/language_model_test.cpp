@@ -290,6 +290,28 @@ TEST_CASE("a batch that cannot be is refused with the place of the fault") {
   CHECK_THROWS_WITH(model.loss(tokens.batch()), Catch::Contains("target -7 at sequence 0, position 2"));
   CHECK_THROWS_WITH(model.loss({{nullptr, Shape<2>{{0, 4}}}, {nullptr, Shape<2>{{0, 4}}}}),
                     Catch::Contains("at least one"));
+  // Extents that cannot be, some with a product that can.
+  const auto refuses = [&](Index batch, Index length) {
+    const View<const std::int32_t, 2> ids(tokens.ids.data(), Shape{batch, length});
+    INFO(to_string(ids.shape()));
+    CHECK_THROWS_AS(model.loss({ids, ids}), Error);
+    CHECK_THROWS_AS(model.loss_and_gradients({ids, ids}, 1), Error);
+    CHECK_THROWS_AS(model.logits(ids), Error);
+    auto cache = model.make_cache(2, 8);
+    CHECK_THROWS_AS(model.infer(ids, cache), Error);
+  };
+  for (const auto& [batch, length] : {std::pair<Index, Index>{-1, -8},
+                                      {0, 4},
+                                      {4, 0},
+                                      {-1, 8},
+                                      {Index{1} << 32, Index{1} << 32},
+                                      {std::numeric_limits<Index>::min(), 2}})
+    refuses(batch, length);
+  const View<const std::int32_t, 2> ids(tokens.ids.data(), Shape{Index{2}, Index{4}});
+  CHECK_THROWS_AS(model.loss({ids, {nullptr, ids.shape()}}), Error);
+  for (const auto& [batch, capacity] :
+       {std::pair<Index, Index>{-1, 8}, {1, -1}, {Index{1} << 40, Index{1} << 40}})
+    CHECK_THROWS_AS(model.make_cache(batch, capacity), Error);
   CHECK_THROWS_WITH(model.train("model.layer.*"), Catch::Contains("no parameter has the form"));
   CHECK_THROWS_WITH(model.train(inserted), Catch::Contains("has not been expanded"));
   model.train("lm_head.weight");  // a tied head is the embedding's table

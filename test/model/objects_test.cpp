@@ -59,6 +59,27 @@ TEST_CASE("objects: a model works wherever it is kept", "[PB-07]") {
   CHECK(loss_of(grown[0]) == expected);
 }
 
+TEST_CASE("objects: a model that was moved away says so, and does not touch what its parameters are now") {
+  Cpu<float> device(2);
+  Model first = make(device);
+  const double expected = loss_of(first);
+  {
+    Model second = std::move(first);
+    CHECK(loss_of(second) == expected);
+    CHECK_THROWS_WITH(loss_of(first), Catch::Contains("it was moved"));
+    Model third = make(device);
+    third = std::move(second);
+    CHECK(loss_of(third) == expected);
+    CHECK_THROWS_WITH(loss_of(second), Catch::Contains("it was moved"));
+  }
+  CHECK_THROWS_WITH(loss_of(first), Catch::Contains("it was moved"));
+  CHECK_THROWS_WITH(first.visit([](const Path&, const auto&) {}), Catch::Contains("it was moved"));
+  CHECK_THROWS_WITH(first.train(everything), Catch::Contains("it was moved"));
+  CHECK_THROWS_WITH(first.device(), Catch::Contains("it was moved"));
+  first = make(device);
+  CHECK(loss_of(first) == expected);
+}
+
 TEST_CASE("objects: a model of a billion parameters is no burden to the stack", "[PB-07]") {
   using Llama1B = Llama<Vocab<128256>, Width<2048>, Layers<16>, Attention<32, KvHeads<8>, HeadDim<64>>,
                         SwiGlu<8192>, TiedHead>;

@@ -161,3 +161,13 @@ TEST_CASE("sampling: tokens come as often as their probability says, the same fo
   CHECK(candidates[0].id == 3);
   CHECK(candidates[0].probability == Approx(std::sqrt(0.55) / sum));
 }
+
+TEST_CASE("a token of the context that the logits do not have is an error") {
+  const std::vector<double> logits{1, 2, 3};
+  const View<const double, 1> view(logits.data(), Shape{Index{3}});
+  for (const std::int32_t id : {3, 1000, -1, std::numeric_limits<std::int32_t>::min()}) {
+    Sampler sampler({.repetition_penalty = 1.2});
+    CHECK_THROWS_AS(sampler.candidates(view, std::vector<std::int32_t>{0, id}), Error);
+    CHECK_THROWS_WITH(sampler(view, std::vector<std::int32_t>{id}), Catch::Contains("the vocabulary has 3"));
+  }
+}

@@ -5,6 +5,7 @@
 
 #include "midus/train/schedule.hpp"
 #include "support/catch.hpp"
+#include "support/files.hpp"
 #include "support/small_models.hpp"
 #include "support/table_models.hpp"
 
@@ -194,4 +195,138 @@ TEST_CASE("clipping sees what is trained, groups with a clip of their own apart"
   CHECK_THROWS_WITH(optimizer.norm(), Catch::Contains(weight));
   Model untrained(device);
   CHECK_THROWS_WITH(Optimizer(untrained, {}), Catch::Contains("nothing to train"));
+}
+
+namespace {
+const std::string none = "nothing was thrown";  // by message_of
+}
+
+TEST_CASE("the optimizer's numbers are those that they are in float") {
+  Cpu<float> device(1);
+  LanguageModel<SmallTied, Cpu<float>> model(device);
+  model.train(everything);
+  const auto message = [&](const AdamW& adamw) { return message_of([&] { Optimizer(model, adamw); }); };
+  for (const double epsilon : {0.0, 1e-300, 1e-50, 1e-46, 1e39, -1.0, std::nan("")})
+    CHECK_THAT(message({.epsilon = epsilon}), Catch::Contains("epsilon must be in 1e-45 ... 3.40282e+38"));
+  for (const double epsilon : {1e-45, 1e-38, 1e-8, 1.0}) CHECK(message({.epsilon = epsilon}) == none);
+  for (const double number : {1e39, 1e300, -1.0, std::nan("")}) {
+    CHECK_THAT(message({.learning_rate = number}),
+               Catch::Contains("learning_rate must be in 0 ... 3.40282e+38"));
+    CHECK_THAT(message({.weight_decay = number}), Catch::Contains("weight_decay must be in"));
+    CHECK_THAT(message({.groups = {{"*", {.rate_scale = number}}}}),
+               Catch::Contains("rate_scale must be in"));
+  }
+  for (const double number : {1e-46, 1e-300, 5e-324}) {
+    CHECK_THAT(message({.learning_rate = number}), Catch::Contains("which is 0 in float"));
+    CHECK_THAT(message({.clip = number}), Catch::Contains("which is 0 in float"));
+    CHECK_THAT(message({.groups = {{"*", {.rate_scale = number}}}}), Catch::Contains("which is 0 in float"));
+    CHECK_THAT(message({.groups = {{"*", {.clip = number}}}}), Catch::Contains("which is 0 in float"));
+  }
+  const auto rates = [&](double rate, double scale) {
+    return message({.learning_rate = rate, .groups = {{"*", {.rate_scale = scale}}}});
+  };
+  CHECK_THAT(rates(1e38, 1e38), Catch::Contains("learning_rate times a rate_scale must be in"));
+  CHECK_THAT(rates(1e-30, 1e-30), Catch::Contains("learning_rate times a rate_scale is 1e-60, which is 0"));
+  CHECK(rates(0, 20) == none);
+  CHECK(rates(1e-3, 0) == none);
+}
+
+// Gradients whose squares overflow, moments and weights at the edge: what would not be finite is refused,
+// what is finite is taken, and nothing has changed where it was refused.
+TEST_CASE("an update is refused exactly where it would leave a number that is not finite") {
+  Cpu<float> device(1);
+  using Float = LanguageModel<SmallTied, Cpu<float>>;
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  constexpr float inf = std::numeric_limits<float>::infinity(), most = std::numeric_limits<float>::max();
+  struct Numbers {
+    float value = 1, grad = 0.5f, exp_avg = 0, exp_avg_sq = 0;
+  };
+  // The message of an update of one element among others, in the first step of an optimizer or in a later
+  // one.
+  const auto said = [&](const Numbers& numbers, const AdamW& adamw, bool first = true, Index element = 3) {
+    Float model(device);
+    model.train(name);
+    Optimizer optimizer(model, adamw);
+    const auto at = [&](auto& parameter) { return parameter.master.data() + element; };
+    model.gradients().data()[0] = 1e-3f;
+    if (!first) {
+      optimizer.norm();
+      optimizer.update(1e-3, 1);
+      optimizer.forget_sizes();
+    }
+    float* value = nullptr;
+    model.visit([&](const Path& path, auto& parameter) {
+      if (path.str() == name) value = at(parameter), parameter.grad.data()[element] = numbers.grad;
+    });
+    float *exp_avg = nullptr, *exp_avg_sq = nullptr;
+    optimizer.visit([&](const std::string&, const auto& m, const auto& v) {
+      exp_avg = m.data() + element, exp_avg_sq = v.data() + element;
+    });
+    *value = numbers.value, *exp_avg = numbers.exp_avg, *exp_avg_sq = numbers.exp_avg_sq;
+    const std::string message = message_of([&] {
+      optimizer.norm();
+      optimizer.update(adamw.learning_rate, first ? 1 : 2);
+    });
+    if (message == none) {
+      CHECK((std::isfinite(*value) && std::isfinite(*exp_avg) && std::isfinite(*exp_avg_sq)));
+    } else {
+      CHECK_THAT(message, Catch::Contains(name));
+      CHECK((std::isnan(numbers.value) || *value == numbers.value));
+      CHECK(*exp_avg == numbers.exp_avg);
+      CHECK(*exp_avg_sq == numbers.exp_avg_sq);
+    }
+    return message;
+  };
+  const AdamW plain{.learning_rate = 1e-3, .clip = 0};
+  for (const bool first : {true, false}) {
+    INFO("first step: " << first);
+    CHECK(said({}, plain, first) == none);
+    CHECK(said({.grad = 1e19f}, plain, first) == none);
+    CHECK_THAT(said({.grad = 2e19f}, plain, first), Catch::Contains("not finite"));
+    CHECK(said({.grad = 2e19f}, {.learning_rate = 1e-3, .clip = 1}, first) == none);
+    CHECK(said({.grad = most}, {.learning_rate = 1e-3, .clip = 1}, first) == none);
+    CHECK_THAT(said({.grad = inf}, plain, first), Catch::Contains("the gradient of"));
+    CHECK_THAT(said({.value = std::nanf("")}, plain, first), Catch::Contains("the update"));
+    CHECK_THAT(said({.value = inf}, plain, first), Catch::Contains("the update"));
+    CHECK(said({.value = most}, plain, first) == none);
+    CHECK_THAT(said({.exp_avg_sq = -1}, plain, first), Catch::Contains("the update"));
+    CHECK_THAT(said({.exp_avg_sq = inf}, plain, first), Catch::Contains("the update"));
+    CHECK_THAT(said({.exp_avg = inf}, plain, first), Catch::Contains("the update"));
+    CHECK(said({.exp_avg_sq = most}, plain, first) == none);
+    CHECK_THAT(said({}, {.learning_rate = 3e38}, first), Catch::Contains("the update"));
+    CHECK(said({}, {.learning_rate = 1e30}, first) == none);  // absurd, and finite
+  }
+  CHECK(said({.grad = 0}, {.epsilon = 1e-45}) == none);
+  CHECK_THAT(said({.grad = 0, .exp_avg = 1}, {.epsilon = 1e-45}),
+             Catch::Contains("the update"));  // 1 / 1e-45
+}
+
+// The bounds that are kept from step to step hold: long runs at rates that end in overflow are stopped in
+// time.
+TEST_CASE("a run whose numbers grow without end is stopped before one is not finite") {
+  Cpu<float> device(1);
+  LanguageModel<SmallTied, Cpu<float>> model(device);
+  const std::string name = "model.layers.0.mlp.up_proj.weight";
+  model.train(name);
+  const auto finite = [&] {
+    bool all = true;
+    model.visit([&](const Path&, auto& parameter) {
+      for (Index i = 0; i < parameter.master.size(); ++i)
+        all = all && std::isfinite(parameter.master.data()[i]);
+    });
+    return all;
+  };
+  Optimizer optimizer(model, {.learning_rate = 1e36, .weight_decay = 0, .clip = 0});
+  for (Index i = 0; i < model.gradients().size(); ++i) model.gradients().data()[i] = 1;
+  Index steps = 0;
+  const std::string message = message_of([&] {
+    for (; steps < 2000; ++steps) {
+      optimizer.norm();
+      optimizer.update(1e36, steps + 1);
+      REQUIRE(finite());
+    }
+  });
+  CHECK_THAT(message, Catch::Contains("the update would make numbers of " + name));
+  CHECK(steps > 100);  // 340 steps of 1e36
+  CHECK(finite());
 }

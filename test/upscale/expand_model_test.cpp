@@ -21,6 +21,30 @@ TEST_CASE("expand_model: the base's memory is taken over") {
   });
 }
 
+TEST_CASE("expand_model: a base that has been up-scaled away says so, and can be replaced") {
+  Cpu<float> device(1);
+  auto base = random_model<Small<2>>(device);
+  const auto plan = insert_copies(2, {}, {0});
+  {
+    auto first = expand_model<Small<3>>(std::move(base), plan, 0);
+    const auto before = logits_of(first);
+    for (int again = 0; again < 2; ++again)
+      CHECK_THAT(message_of([&] { expand_model<Small<3>>(std::move(base), plan, 0); }),
+                 Catch::Contains("has been up-scaled away"));
+    CHECK(logits_of(first) == before);
+  }  // the memory that was the base's is gone
+  const std::string away = "has been up-scaled away";
+  CHECK_THROWS_WITH(base.logits(tokens()), Catch::Contains(away));
+  CHECK_THROWS_WITH(base.loss({tokens(), tokens()}), Catch::Contains(away));
+  CHECK_THROWS_WITH(base.loss_and_gradients({tokens(), tokens()}, 1), Catch::Contains(away));
+  CHECK_THROWS_WITH(parameters_of(base), Catch::Contains(away));
+  CHECK_THROWS_WITH(base.train(everything), Catch::Contains(away));
+  CHECK_THROWS_WITH(base.zero_gradients(), Catch::Contains(away));
+  CHECK_THROWS_WITH(std::move(base).release(), Catch::Contains(away));
+  base = random_model<Small<2>>(device);
+  CHECK(logits_of(base).size() == 18 * 19);
+}
+
 TEST_CASE("expand_model: the type must be the model that the deepening makes") {
   Cpu<float> device(1);
   auto base = random_model<Small<2>>(device);

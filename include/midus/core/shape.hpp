@@ -46,4 +46,16 @@ std::string to_string(const Shape<Rank>& shape) {
   return out + "]";
 }
 
+/// The number of elements of a shape that comes from outside. Throws `Error` where an extent is below 0, or
+/// their product more than an `Index` can count.
+template <int Rank>
+Index checked_size(const Shape<Rank>& shape) {
+  Index size = 1;
+  for (int axis = 0; axis < Rank; ++axis)
+    if (shape[axis] < 0 || __builtin_mul_overflow(size, shape[axis], &size))
+      fail("expected a shape whose extents are at least 0 and whose elements can be counted, found ",
+           to_string(shape));
+  return size;
+}
+
 }  // namespace midus

@@ -27,7 +27,8 @@ class Buffer {
     if (size == 0) return;
     constexpr std::size_t alignment = 64;
     std::size_t room = static_cast<std::size_t>(size) * sizeof(T) + alignment;
-    if (static_cast<std::size_t>(size) < SIZE_MAX / 2 / sizeof(T)) block_.reset(std::calloc(room, 1));
+    if (size > 0 && static_cast<std::size_t>(size) < SIZE_MAX / 2 / sizeof(T))
+      block_.reset(std::calloc(room, 1));
     if (block_ == nullptr)
       fail("out of memory: the system refuses ", room,
            " bytes for weights, gradients or moments; train fewer parameters, or store frozen ones as "

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -15,8 +16,17 @@
 
 namespace midus {
 
+/// `count` elements of an arena: of a worker's scratch memory, for instance.
+template <class T>
+T* take(Arena& arena, Index count) {
+  if (count < 0 || count > std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T)))
+    fail("out of memory: ", count, " elements of ", sizeof(T), " bytes wanted");
+  return static_cast<T*>(arena.allocate(static_cast<std::size_t>(count) * sizeof(T)));
+}
+
 /// Computes in `S` (float or double) on the threads of one pool. Must outlive the models that use it; used by
-/// one thread of the program at a time (several devices may be used at once).
+/// one thread of the program at a time, which is an `Error` where it is seen (several devices may be used at
+/// once).
 template <class S>
 class Cpu {
   static_assert(std::is_same_v<S, float> || std::is_same_v<S, double>, "Cpu: the scalar is float or double");
@@ -29,9 +39,6 @@ class Cpu {
   explicit Cpu(int threads = 0) : pool_(std::make_unique<ThreadPool>(checked(threads))) {
     for (int worker = 0; worker < pool_->size(); ++worker) scratch_.emplace_back(std::size_t{1} << 36);
     blas_on_one_thread();
-#ifdef EIGEN_HAS_OPENMP
-    Eigen::setNbThreads(1);  // for programs that included Eigen, with -fopenmp, before midus
-#endif
   }
 
   int threads() const { return pool_->size(); }
@@ -44,7 +51,7 @@ class Cpu {
   template <class T, int Rank>
   View<T, Rank> allocate_as(const Shape<Rank>& shape) {
     static_assert(std::is_trivially_copyable_v<T>);
-    return {static_cast<T*>(arena_.allocate(static_cast<std::size_t>(shape.size()) * sizeof(T))), shape};
+    return {take<T>(arena_, checked_size(shape)), shape};
   }
   Arena::Scope scope() { return Arena::Scope(arena_); }
 
@@ -126,11 +133,5 @@ class Cpu {
   std::vector<Arena> scratch_;
   bool dry_ = false;
 };
-
-/// `count` elements of a worker's scratch memory.
-template <class T>
-T* take(Arena& scratch, Index count) {
-  return static_cast<T*>(scratch.allocate(static_cast<std::size_t>(count) * sizeof(T)));
-}
 
 }  // namespace midus

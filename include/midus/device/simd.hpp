@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "midus/core/shape.hpp"
 #include "midus/device/eigen.hpp"
 
 // Before a loop of constant length whose arrays are to become registers, at every level of optimisation.

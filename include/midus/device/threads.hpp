@@ -78,11 +78,13 @@ class ThreadPool {
 
   /// Calls `f(task, worker)` once for every task in 0 ... tasks - 1, worker in 0 ... size() - 1, and returns
   /// when all are done. Of what tasks throw, the exception of the lowest task is thrown on. A call from
-  /// inside a task runs its tasks one after the other on the same worker.
+  /// inside a task runs its tasks one after the other on the same worker. Throws `Error` where another thread
+  /// of the program is in here.
   template <class F>
   void parallel_for(Index tasks, F&& f) {
     if (tasks <= 0) return;
     const int nested = current_.pool == this ? current_.worker : -1;
+    const InUse in_use(*this, nested < 0);
     if (nested >= 0 || tasks == 1 || workers_.empty()) {
       const Inside inside(this, nested >= 0 ? nested : 0);
       for (Index task = 0; task < tasks; ++task) f(task, current_.worker);
@@ -139,6 +141,25 @@ class ThreadPool {
 
    private:
     Current before_;
+  };
+
+  /// While it lives, no other thread of the program may bring work.
+  class InUse {
+   public:
+    InUse(ThreadPool& pool, bool outermost) : pool_(outermost ? &pool : nullptr) {
+      if (outermost && pool.in_use_.exchange(true, std::memory_order_acquire))
+        fail(
+            "two threads of the program use one device at once: give each a device of its own, or let one "
+            "wait for the other");
+    }
+    InUse(const InUse&) = delete;
+    InUse& operator=(const InUse&) = delete;
+    ~InUse() {
+      if (pool_ != nullptr) pool_->in_use_.store(false, std::memory_order_release);
+    }
+
+   private:
+    ThreadPool* pool_;
   };
 
   // The state word: how many workers are at the job, whether more may join, whether to stop, and the job's
@@ -210,6 +231,7 @@ class ThreadPool {
   Job job_;
   std::uint32_t generation_ = 0;
   alignas(64) std::atomic<std::uint32_t> state_{0};
+  std::atomic<bool> in_use_{false};
   std::mutex error_mutex_;
   std::exception_ptr error_;
   Index error_task_ = no_task;

@@ -31,8 +31,9 @@ inline Index counted_targets(const View<const std::int32_t, 2>& targets) {
 
 /// Throws where ids [B,T] are empty, or one is not of the vocabulary; says which.
 inline void check_ids(const View<const std::int32_t, 2>& ids, Index vocab_size) {
-  if (ids.size() == 0)
+  if (ids.empty() || ids.extent(0) < 1 || ids.extent(1) < 1)
     fail("a batch needs at least one sequence of one token, but is ", to_string(ids.shape()));
+  checked_size(ids.shape());
   for (Index i = 0; i < ids.size(); ++i)
     if (const std::int32_t id = ids.data()[i]; id < 0 || id >= vocab_size)
       fail("token id ", id, " at sequence ", i / ids.extent(1), ", position ", i % ids.extent(1),
@@ -42,7 +43,7 @@ inline void check_ids(const View<const std::int32_t, 2>& ids, Index vocab_size) 
 /// The same for a batch: its targets must have the shape of its ids, and be of the vocabulary or ignored.
 inline void check_batch(const Batch& batch, Index vocab_size) {
   check_ids(batch.ids, vocab_size);
-  if (!(batch.targets.shape() == batch.ids.shape()))
+  if (batch.targets.empty() || !(batch.targets.shape() == batch.ids.shape()))
     fail("targets ", to_string(batch.targets.shape()), " do not fit ids ", to_string(batch.ids.shape()));
   for (Index i = 0; i < batch.targets.size(); ++i)
     if (const std::int32_t id = batch.targets.data()[i]; id != ignored_target && (id < 0 || id >= vocab_size))

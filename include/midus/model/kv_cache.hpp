@@ -24,8 +24,8 @@ class KvCache {
   /// Room for `capacity` tokens of each of `batch` sequences.
   KvCache(Index batch, Index capacity, int kv_heads, int head_dim)
       : shape_{{batch, capacity, kv_heads, head_dim}},
-        used_(static_cast<std::size_t>(batch), 0),
-        memory_(2 * static_cast<Index>(Depth) * shape_.size()) {}
+        memory_(checked_size(Shape{checked_size(shape_), 2 * static_cast<Index>(Depth)})),
+        used_(static_cast<std::size_t>(batch), 0) {}
 
   Index batch() const { return shape_[0]; }
   Index capacity() const { return shape_[1]; }
@@ -68,8 +68,8 @@ class KvCache {
   }
 
   Shape<4> shape_;
-  std::vector<std::int32_t> used_;
   Buffer<Device, S> memory_;
+  std::vector<std::int32_t> used_;
 };
 
 }  // namespace midus

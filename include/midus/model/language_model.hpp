@@ -2,11 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "midus/device/buffer.hpp"
@@ -33,8 +35,9 @@ concept ModelConfig = requires {
   typename C::Where;
 };
 
-/// A language model of shape `Config` on a device, which must outlive it. Movable; after a move the views of
-/// its parameters still hold.
+/// A language model of shape `Config` on a device, which must outlive it. Movable: the views of its
+/// parameters hold in the new place. What is asked of a model that was moved away, or whose memory was
+/// released to a deeper one, is an `Error`.
 template <ModelConfig Config, Device D>
 class LanguageModel {
  public:
@@ -64,7 +67,7 @@ class LanguageModel {
   /// All parameters are zero and frozen; `initialise`, `load` or `upscale` fill them. Takes over the memory
   /// of `values` where names and sizes agree.
   explicit LanguageModel(D& device, const ModelSettings& settings = {}, ParameterStore<D> values = {})
-      : device_(&device), settings_(settings), rotary_(settings.rope, head_dim) {
+      : device_{&device}, settings_(settings), rotary_(settings.rope, head_dim) {
     store_.bind([this](auto&& f) { this->visit(f); }, std::move(values));
     for (Block& block : blocks_.layers)
       block.input_layernorm.epsilon = block.post_attention_layernorm.epsilon = settings.rms_norm_eps;
@@ -75,16 +78,21 @@ class LanguageModel {
   LanguageModel(LanguageModel&&) = default;
   LanguageModel& operator=(LanguageModel&&) = default;
 
-  D& device() const { return *device_; }
+  D& device() const {
+    require_whole();
+    return *device_.at;
+  }
   const ModelSettings& settings() const { return settings_; }
 
   /// Calls f(path, parameter) for every parameter, by checkpoint name, in a fixed order.
   template <class F>
   void visit(F&& f) {
+    require_whole();
     visit(*this, f);
   }
   template <class F>
   void visit(F&& f) const {
+    require_whole();
     visit(*this, f);
   }
 
@@ -114,7 +122,13 @@ class LanguageModel {
                          [&](const std::string& pattern) { return matches(pattern, name); });
     };
     store_.train([this](auto&& f) { this->visit(f); }, chosen);
+    ++choice_;
     find_lowest();
+  }
+  /// How often what trains was chosen: gradients that were viewed under another number are gone.
+  std::uint64_t choice() const {
+    require_whole();
+    return choice_;
   }
   void train(const std::string& wanted) { train(std::vector<std::string>{wanted}); }
   void train(std::initializer_list<std::string> wanted) { train(std::vector<std::string>(wanted)); }
@@ -153,10 +167,14 @@ class LanguageModel {
 
   /// All gradients, flat. Backward adds to them.
   View<Scalar, 1> gradients() const { return store_.gradients(); }
-  void zero_gradients() const { device_->fill(store_.gradients(), Scalar(0)); }
+  void zero_gradients() const { device().fill(store_.gradients(), Scalar(0)); }
 
-  /// Hands the memory of the parameters over; the model is of no use afterwards.
-  ParameterStore<D> release() && { return std::move(store_); }
+  /// Hands the memory of the parameters over; the model is of no use afterwards, and says so.
+  ParameterStore<D> release() && {
+    require_whole();
+    device_.at = nullptr;
+    return std::move(store_);
+  }
 
   // --- what it computes ---
 
@@ -164,53 +182,53 @@ class LanguageModel {
   /// (counted targets) of all batches of a step, the step's gradient is that of the mean over its tokens.
   LossSum loss_and_gradients(const Batch& batch, double scale, bool checkpointing = false) {
     check_batch(batch, Config::vocab_size);
-    const auto scope = device_->scope();
+    const auto scope = device().scope();
     const Sequences<D> tokens = place(batch.ids.extent(0), batch.ids.extent(1));
-    const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
-    embed_tokens_.forward(*device_, batch.ids.flat(), x);
+    const Out<D, 2> x = device().allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(device(), batch.ids.flat(), x);
     if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
-    const Out<D, 2> top = blocks_.forward(*device_, tokens, x, *saved_, lowest_, checkpointing);
+    const Out<D, 2> top = blocks_.forward(device(), tokens, x, *saved_, lowest_, checkpointing);
 
     typename RmsNormLayer<D, Config::width>::Saved norm;
-    const auto normed = device_->allocate(top.shape());
-    norm_.forward(*device_, top, norm, normed);
+    const auto normed = device().allocate(top.shape());
+    norm_.forward(device(), top, norm, normed);
     const bool below_head = trains_below_head();
-    const auto dnormed = below_head ? device_->allocate(top.shape()) : Out<D, 2>{};
-    const LossSum loss = head_loss(*device_, head(), normed, batch.targets.flat(), dnormed, scale);
+    const auto dnormed = below_head ? device().allocate(top.shape()) : Out<D, 2>{};
+    const LossSum loss = head_loss(device(), head(), normed, batch.targets.flat(), dnormed, scale);
     if (!below_head) return loss;
 
-    const auto dx = device_->allocate(top.shape());
-    device_->fill(dx, Scalar(0));
-    norm_.backward(*device_, top, norm, dnormed, dx);
-    blocks_.backward(*device_, tokens, *saved_, dx, lowest_, checkpointing);
-    if (!embed_tokens_.weight.frozen()) embed_tokens_.backward(*device_, batch.ids.flat(), dx);
+    const auto dx = device().allocate(top.shape());
+    device().fill(dx, Scalar(0));
+    norm_.backward(device(), top, norm, dnormed, dx);
+    blocks_.backward(device(), tokens, *saved_, dx, lowest_, checkpointing);
+    if (!embed_tokens_.weight.frozen()) embed_tokens_.backward(device(), batch.ids.flat(), dx);
     return loss;
   }
 
   /// Σ losses of a batch, without gradients.
   LossSum loss(const Batch& batch) {
-    const auto scope = device_->scope();
-    return {device_->sum(losses(batch)), counted_targets(batch.targets)};
+    const auto scope = device().scope();
+    return {device().sum(losses(batch)), counted_targets(batch.targets)};
   }
 
   /// The loss of every target of a batch, [B·T], 0 where it is ignored, in device memory that lives until the
   /// enclosing scope ends.
   Out<D, 1> losses(const Batch& batch) {
     check_batch(batch, Config::vocab_size);
-    const auto out = device_->allocate(midus::Shape{batch.ids.size()});
-    const auto scope = device_->scope();
+    const auto out = device().allocate(midus::Shape{batch.ids.size()});
+    const auto scope = device().scope();
     const auto normed = hidden(batch.ids);
-    head_losses(*device_, head(), normed, batch.targets.flat(), out);
+    head_losses(device(), head(), normed, batch.targets.flat(), out);
     return out;
   }
 
   /// The logits of every position, [B·T,V], in device memory that lives until the enclosing scope ends.
   Out<D, 2> logits(View<const std::int32_t, 2> ids) {
     check_ids(ids, Config::vocab_size);
-    const auto out = device_->allocate(midus::Shape{ids.size(), Index{Config::vocab_size}});
-    const auto scope = device_->scope();
+    const auto out = device().allocate(midus::Shape{ids.size(), Index{Config::vocab_size}});
+    const auto scope = device().scope();
     const auto normed = hidden(ids);
-    run(*device_, Gemm<Scalar>{.x = normed, .w = head().value, .y = out});
+    run(device(), Gemm<Scalar>{.x = normed, .w = head().value, .y = out});
     return out;
   }
 
@@ -233,21 +251,21 @@ class LanguageModel {
       if (used + length > cache.capacity())
         fail("infer: ", used, " + ", length, " tokens of a sequence do not fit a cache of ",
              cache.capacity());
-    const auto out = device_->allocate(midus::Shape{batch, Index{Config::vocab_size}});
-    const auto scope = device_->scope();
+    const auto out = device().allocate(midus::Shape{batch, Index{Config::vocab_size}});
+    const auto scope = device().scope();
     const Sequences<D> tokens = place(batch, length, past);
-    Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
-    embed_tokens_.forward(*device_, ids.flat(), x);
-    x = blocks_.infer(*device_, tokens, x, cache.blocks(first, batch));
-    if (!device_->dry())
+    Out<D, 2> x = device().allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(device(), ids.flat(), x);
+    x = blocks_.infer(device(), tokens, x, cache.blocks(first, batch));
+    if (!device().dry())
       for (Index b = 0; b < batch; ++b) cache.append(first + b, length);
-    const auto last = device_->allocate(midus::Shape{batch, Index{Config::width}});
+    const auto last = device().allocate(midus::Shape{batch, Index{Config::width}});
     for (Index b = 0; b < batch; ++b)
-      device_->copy(In<D, 2>(x.slice(b * length + length - 1, 1)), last.slice(b, 1));
-    const auto normed = device_->allocate(last.shape());
+      device().copy(In<D, 2>(x.slice(b * length + length - 1, 1)), last.slice(b, 1));
+    const auto normed = device().allocate(last.shape());
     typename RmsNormLayer<D, Config::width>::Saved norm;
-    norm_.forward(*device_, last, norm, normed);
-    run(*device_, Gemm<Scalar>{.x = normed, .w = head().value, .y = out});
+    norm_.forward(device(), last, norm, normed);
+    run(device(), Gemm<Scalar>{.x = normed, .w = head().value, .y = out});
     return out;
   }
 
@@ -257,16 +275,16 @@ class LanguageModel {
   template <class F>
   void memory_reads(View<const std::int32_t, 2> ids, F&& f) requires(Config::Where::count > 0) {
     check_ids(ids, Config::vocab_size);
-    const auto scope = device_->scope();
+    const auto scope = device().scope();
     const Sequences<D> tokens = place(ids.extent(0), ids.extent(1));
-    const Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
-    embed_tokens_.forward(*device_, ids.flat(), x);
+    const Out<D, 2> x = device().allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(device(), ids.flat(), x);
     if (saved_ == nullptr) saved_ = std::make_unique<typename Blocks::Saved>();
-    blocks_.forward(*device_, tokens, x, *saved_, 0, false);
+    blocks_.forward(device(), tokens, x, *saved_, 0, false);
     for (std::size_t j = 0; j < Config::Where::count; ++j) {
-      const auto within = device_->scope();
+      const auto within = device().scope();
       const auto& saved = std::as_const(saved_->memory_blocks[j]);
-      const In<D, 2> written = blocks_.memory_blocks[j].written(*device_, saved);
+      const In<D, 2> written = blocks_.memory_blocks[j].written(device(), saved);
       f(j, saved.memory.read, saved.x, written);
     }
   }
@@ -312,17 +330,35 @@ class LanguageModel {
   /// The last norm's output [R,d] for whole sequences, saving nothing.
   Out<D, 2> hidden(View<const std::int32_t, 2> ids) {
     const Sequences<D> tokens = place(ids.extent(0), ids.extent(1));
-    Out<D, 2> x = device_->allocate(midus::Shape{tokens.rows(), Index{Config::width}});
-    embed_tokens_.forward(*device_, ids.flat(), x);
+    Out<D, 2> x = device().allocate(midus::Shape{tokens.rows(), Index{Config::width}});
+    embed_tokens_.forward(device(), ids.flat(), x);
     typename Blocks::Saved nothing;
-    x = blocks_.forward(*device_, tokens, x, nothing, depth, false);
+    x = blocks_.forward(device(), tokens, x, nothing, depth, false);
     typename RmsNormLayer<D, Config::width>::Saved norm;
-    const auto normed = device_->allocate(x.shape());
-    norm_.forward(*device_, x, norm, normed);
+    const auto normed = device().allocate(x.shape());
+    norm_.forward(device(), x, norm, normed);
     return normed;
   }
 
-  D* device_;
+  /// A pointer that a move leaves null.
+  struct DevicePointer {
+    D* at;
+    explicit DevicePointer(D* device) : at(device) {}
+    DevicePointer(DevicePointer&& other) noexcept : at(std::exchange(other.at, nullptr)) {}
+    DevicePointer& operator=(DevicePointer&& other) noexcept {
+      at = std::exchange(other.at, nullptr);
+      return *this;
+    }
+  };
+
+  void require_whole() const {
+    if (device_.at == nullptr)
+      fail(
+          "this model is of no use any more: it was moved, or has been up-scaled away; use the model that "
+          "was made of it");
+  }
+
+  DevicePointer device_;
   ModelSettings settings_;
   ParameterStore<D> store_;
   EmbeddingLayer<D, Config::vocab_size, Config::width> embed_tokens_;
@@ -337,6 +373,7 @@ class LanguageModel {
   Buffer<D, std::int32_t> positions_;
   Index placed_batch_ = -1, placed_length_ = -1;  // of a batch without a past
   std::size_t lowest_ = depth;
+  std::uint64_t choice_ = 0;
 };
 
 }  // namespace midus

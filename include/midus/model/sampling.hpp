@@ -54,7 +54,7 @@ class Sampler {
 
   /// What may be drawn, the most probable first; the probabilities sum to 1. A logit of minus infinity rules
   /// its token out. `context`: the tokens that occurred. Throws `Error` on a logit that is NaN or plus
-  /// infinity, and where none is finite.
+  /// infinity, where none is finite, and on a token of the context beyond the logits.
   template <class S>
   const std::vector<Candidate>& candidates(View<const S, 1> logits,
                                            std::span<const std::int32_t> context = {}) {
@@ -64,7 +64,9 @@ class Sampler {
       std::sort(occurred_.begin(), occurred_.end());
       occurred_.erase(std::unique(occurred_.begin(), occurred_.end()), occurred_.end());
       for (const std::int32_t id : occurred_) {
-        double& score = scores_.at(static_cast<std::size_t>(id));
+        if (id < 0 || static_cast<std::size_t>(id) >= scores_.size())
+          fail("token id ", id, " of the context: the vocabulary has ", scores_.size(), " tokens");
+        double& score = scores_[static_cast<std::size_t>(id)];
         score = score > 0 ? score / options_.repetition_penalty : score * options_.repetition_penalty;
       }
     }

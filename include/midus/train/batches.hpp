@@ -104,6 +104,10 @@ class Batches {
       file_needs_same_tokenizer(file);
       if (!(source.weight > 0) || !std::isfinite(source.weight))
         fail("token file ", file.path().string(), ": its weight must be above 0, found ", source.weight);
+      if (!any_target_counts(file))
+        fail("token file ", file.path().string(),
+             ": no target counts (all loss weights of its windows are 0), so there is nothing to learn from "
+             "it");
       sum += source.weight;
     }
     for (const DataSource& source : sources_) {
@@ -190,6 +194,14 @@ class Batches {
   }
 
  private:
+  /// So that whoever passes over windows without a counted target comes to one with.
+  bool any_target_counts(const TokenFile& file) const {
+    const Index last = (file.size() - 1) / options_.length * options_.length;
+    for (Index token = 1; token <= last; ++token)
+      if (file.counts(token)) return true;
+    return false;
+  }
+
   void file_needs_same_tokenizer(const TokenFile& file) const {
     const TokenFileHeader &first = sources_.front().file.header(), &other = file.header();
     if (first.vocabulary != other.vocabulary || first.tokenizer != other.tokenizer)
@@ -246,6 +258,11 @@ class EvaluationBatches {
   /// The tokens of the file that are predicted, which follow its first one.
   Index predicted() const { return predicted_; }
   Index windows() const { return (predicted_ - 1) / length_ + 1; }
+  /// Windows of a batch where `wanted` are: no more than there are. Throws `Error` where it is below 1.
+  Index rows(Index wanted) const {
+    if (wanted < 1) fail("evaluation: the windows of a batch must be at least 1, found ", wanted);
+    return std::min(wanted, windows());
+  }
   /// Batches of `rows` windows.
   Index batches(Index rows) const { return (windows() - 1) / rows + 1; }
 

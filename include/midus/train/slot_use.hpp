@@ -85,7 +85,7 @@ requires(Model::Shape::Where::count > 0) std::vector<BlockSlotUse> slot_use(Mode
   constexpr Index slots = slots_of<Memory::keys>();
   constexpr bool own_slices = requires { Memory::heads; };
   std::vector<BlockSlotUse> use(Model::Shape::Where::count);
-  rows = std::min(rows, batches.windows());
+  rows = batches.rows(rows);
   const Shape<2> shape{{rows, batches.length()}};
   std::vector<std::int32_t> ids(static_cast<std::size_t>(shape.size())), targets(ids.size());
   for (Index batch = 0; batch < batches.batches(rows); ++batch) {

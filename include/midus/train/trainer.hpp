@@ -6,7 +6,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,36 +36,38 @@ struct TrainerState {
 
 namespace detail {
 
-/// Throws where a memory's values are a product of two factors, a table and a trained projection of each head
-/// (HIVE's V and P), and both are all zero: then the gradient of each is zero too, and no step would ever
-/// change them.
+struct BlockWithoutGradient {
+  std::string name;  ///< "": there is none
+  bool sure =
+      true;  ///< false: all of the stack is without, and what lies above is not, as under a head of zeros
+};
+
+/// The first block of the stack in which something trains and nothing has got a gradient, after
+/// `Optimizer::norm`.
 template <class Model>
-void refuse_dead_memory(const Model& model) {
-  const auto zero = [](const auto& parameter) {
-    for (Index i = 0; i < parameter.shape.size(); ++i)
-      if (static_cast<double>(parameter.value.at(i)) != 0) return false;
-    return true;
-  };
-  struct Factors {
-    std::string_view table, output;  // that are zero
-    bool alive = false;
-  };
-  std::map<std::string, Factors> memories;
+BlockWithoutGradient block_without_gradient(const Model& model, const Optimizer<Model>& optimizer) {
+  std::map<std::string, double> squares;
+  optimizer.visit_squares([&](const std::string& name, double sum) { squares[name] = sum; });
+  std::map<const void*, std::string> names;  // of what trains, by the place of its gradient
   model.visit([&](const Path& path, const auto& parameter) {
-    const std::string name = path.str();
-    if (parameter.role == Role::table) {
-      Factors& memory = memories[name.substr(0, name.rfind('.'))];
-      memory.table = parameter.name;
-      memory.alive = memory.alive || !zero(parameter);
-    } else if (parameter.role == Role::head_output && !parameter.frozen() && zero(parameter)) {
-      memories[name.substr(0, name.rfind('.'))].output = parameter.name;
-    }
+    if (!parameter.frozen()) names[parameter.grad.data()] = path.str();
   });
-  for (const auto& [name, memory] : memories)
-    if (!memory.alive && !memory.table.empty() && !memory.output.empty())
-      fail("cannot train ", name, ": its ", memory.table, " and its ", memory.output,
-           " are all zero, so their gradients are too; give ", memory.output,
-           " random numbers, as up-scaling does");
+  std::string without;
+  double inside = 0, all = 0;
+  for (std::size_t step = 0; step < Model::depth; ++step) {
+    std::string block;
+    double sum = 0;
+    model.visit_step(step, [&](const Path& path, const auto& parameter) {
+      if (parameter.frozen()) return;
+      const std::string& name = names.at(parameter.grad.data());
+      block = name.substr(0, name.size() - path.str().size() - 1);
+      sum += squares.at(name);
+    });
+    inside += sum;
+    if (sum == 0 && without.empty()) without = block;
+  }
+  for (const auto& [name, sum] : squares) all += sum;
+  return {without, inside > 0 || all == 0};
 }
 
 }  // namespace detail
@@ -83,7 +84,6 @@ class Trainer {
     if (options.batch < 1 || options.accumulate < 1)
       fail("batch and accumulate must be at least 1, but are ", options.batch, " and ", options.accumulate);
     options.schedule.check(options.steps);
-    detail::refuse_dead_memory(model);
     if (batches_.vocabulary() > Model::Shape::vocab_size)
       fail("the data has a vocabulary of ", batches_.vocabulary(), " tokens, the model one of ",
            Model::Shape::vocab_size);
@@ -100,53 +100,22 @@ class Trainer {
   Trainer(Model& model, const AdamW& settings, TokenFile data, const TrainOptions& options)
       : Trainer(model, settings, std::vector<DataSource>{DataSource(std::move(data))}, options) {}
 
-  /// Does one step and tells of it; nothing once all steps are done. Throws `Error`, before any weight has
-  /// changed, where the loss or a gradient is not finite.
+  /// Does one step and tells of it; nothing once all steps are done. A step whose windows have no counted
+  /// target takes the windows that follow. Throws `Error` where the loss, a gradient or what the update would
+  /// make is not finite, where a block cannot learn, and where the data cannot be read; after an error of any
+  /// kind weights, moments, counters and the place in the data are those of before the step.
   std::optional<StepRecord> step() {
     if (done()) return std::nullopt;
-    const auto begin = std::chrono::steady_clock::now();
     before_ = batches_.state();
-    Index counted = 0;
-    for (Index i = 0; i < options_.accumulate; ++i)
-      counted += batches_.next(writable(ids_, i), writable(targets_, i));
-    if (counted == 0) fail("step ", state_.step + 1, ": no target counts, so there is nothing to learn from");
-    model_.zero_gradients();
-    double loss = 0;
-    for (Index i = 0; i < options_.accumulate; ++i)
-      loss +=
-          model_.loss_and_gradients(micro_batch(i), 1 / static_cast<double>(counted), options_.checkpointing)
-              .sum;
-    loss /= static_cast<double>(counted);
-
-    double norm = 0;
     try {
-      norm = optimizer_.norm();
-      if (!std::isfinite(loss)) fail("the loss is not finite (", loss, ")");
+      return next_step();
     } catch (const Error& error) {
       batches_.restore(before_);
-      fail("step ", state_.step + 1, ": ", error.what(), "; the loss is ", loss,
-           ". No weight has been changed. A lower learning rate or clipping may help; a weight that is not "
-           "finite "
-           "in the checkpoint has the same effect");
+      fail("step ", state_.step + 1, ": ", error.what(), ". No weight has been changed");
+    } catch (...) {
+      batches_.restore(before_);
+      throw;
     }
-    const double rate =
-        options_.schedule.rate(state_.step, options_.steps, optimizer_.settings().learning_rate);
-    optimizer_.update(rate, ++state_.step);
-    state_.tokens += counted;
-
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    StepRecord record;
-    record.step = state_.step;
-    record.loss = loss;
-    record.learning_rate = rate;
-    record.grad_norm = norm;
-    record.tokens = state_.tokens;
-    const auto tokens = static_cast<double>(ids_.size());
-    record.tokens_per_s = tokens / seconds.count();
-    if (peak_ > 0) record.peak_share = record.tokens_per_s * flops_per_token() / peak_;
-    record.peak_bytes = peak_memory_bytes();
-    record.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-    return record;
   }
 
   bool done() const { return state_.step >= options_.steps; }
@@ -160,7 +129,10 @@ class Trainer {
   const Model& model() const { return model_; }
 
   /// Goes on from a saved state; the moments and the place in the data are restored apart.
-  void restore(const TrainerState& state) { state_ = state; }
+  void restore(const TrainerState& state) {
+    state_ = state;
+    optimizer_.forget_sizes();
+  }
 
   /// What the logged share of the peak refers to, in flops a second (`measure_peak`).
   void set_peak(double flops_per_second) { peak_ = flops_per_second; }
@@ -186,6 +158,66 @@ class Trainer {
            " tokens needs ", memory_text(ids + stream), " at least, ", beyond);
   }
 
+  StepRecord next_step() {
+    const auto begin = std::chrono::steady_clock::now();
+    optimizer_.require_same_choice();
+    Index counted = 0;
+    while (counted == 0)  // comes to an end: every file has a target that counts
+      for (Index i = 0; i < options_.accumulate; ++i)
+        counted += batches_.next(writable(ids_, i), writable(targets_, i));
+    model_.zero_gradients();
+    double loss = 0;
+    for (Index i = 0; i < options_.accumulate; ++i)
+      loss +=
+          model_.loss_and_gradients(micro_batch(i), 1 / static_cast<double>(counted), options_.checkpointing)
+              .sum;
+    loss /= static_cast<double>(counted);
+
+    const double rate =
+        options_.schedule.rate(state_.step, options_.steps, optimizer_.settings().learning_rate);
+    double norm = 0;
+    try {
+      norm = optimizer_.norm();
+      if (!std::isfinite(loss)) fail("the loss is not finite");
+    } catch (const Error& error) {
+      fail(error.what(), "; the loss is ", loss,
+           ". A lower learning rate or clipping may help; a weight that is not finite in the checkpoint has "
+           "the "
+           "same effect");
+    }
+    refuse_blocks_that_cannot_learn();
+    optimizer_.update(rate, state_.step + 1);
+    ++state_.step;
+    state_.tokens += counted;
+
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    StepRecord record;
+    record.step = state_.step;
+    record.loss = loss;
+    record.learning_rate = rate;
+    record.grad_norm = norm;
+    record.tokens = state_.tokens;
+    const auto tokens = static_cast<double>(ids_.size());
+    record.tokens_per_s = tokens / seconds.count();
+    if (peak_ > 0) record.peak_share = record.tokens_per_s * flops_per_token() / peak_;
+    record.peak_bytes = peak_memory_bytes();
+    record.time = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    return record;
+  }
+
+  /// A block whose output does not depend on any one of its trained tensors gets no gradient, now or ever.
+  /// Looked for in the first step, and in the second where the first cannot tell.
+  void refuse_blocks_that_cannot_learn() {
+    if (blocks_ == Blocks::learn) return;
+    const auto [block, sure] = detail::block_without_gradient(model_, optimizer_);
+    if (!block.empty() && (sure || blocks_ == Blocks::unsure))
+      fail(block,
+           " cannot learn: the gradients of all that trains in it are zero, and will stay so. Give one of "
+           "two factors that are both zero random numbers, as up-scaling does with a memory's projection of "
+           "values, or train other tensors of the block");
+    blocks_ = sure ? Blocks::learn : Blocks::unsure;
+  }
+
   View<std::int32_t, 2> writable(std::vector<std::int32_t>& from, Index i) {
     return {from.data() + i * options_.batch * options_.length, Shape{options_.batch, options_.length}};
   }
@@ -198,6 +230,7 @@ class Trainer {
   BatchState before_;  // of the data, in case the step has to be given up
   std::vector<std::int32_t> ids_, targets_;
   TrainerState state_;
+  enum class Blocks { not_seen, unsure, learn } blocks_ = Blocks::not_seen;
   double peak_ = 0;
 };
 
@@ -205,7 +238,7 @@ class Trainer {
 /// after every batch.
 template <class Model, class Each>
 LossSum evaluate(Model& model, const EvaluationBatches& batches, Index rows, Each&& each) {
-  rows = std::min(rows, batches.windows());
+  rows = batches.rows(rows);
   const Shape<2> shape{{rows, batches.length()}};
   std::vector<std::int32_t> ids(static_cast<std::size_t>(shape.size())), targets(ids.size());
   LossSum total;

@@ -17,8 +17,8 @@
 namespace midus {
 
 /// The deeper model that `deepening` makes of `base`, whose memory it takes over; all of it is frozen. `base`
-/// is of no use afterwards. Throws `Error` where `Deeper` is not the model that the deepening makes, or where
-/// the base's weights are stored as bfloat16.
+/// is of no use afterwards, and says so when it is used. Throws `Error`, and leaves the base as it is, where
+/// `Deeper` is not the model that the deepening makes, or where the base's weights are stored as bfloat16.
 template <ModelConfig Deeper, ModelConfig Base, Device D>
 LanguageModel<Deeper, D> expand_model(LanguageModel<Base, D>&& base, const Deepening& deepening,
                                       std::uint64_t seed) {
@@ -45,7 +45,8 @@ LanguageModel<Deeper, D> expand_model(LanguageModel<Base, D>&& base, const Deepe
   });
 
   std::vector<Expansion> history = history_after(deepening, base.expansions, seed);
-  LanguageModel<Deeper, D> model(base.device(), base.settings(), std::move(base).release());
+  D& device = base.device();  // while the base is whole
+  LanguageModel<Deeper, D> model(device, base.settings(), std::move(base).release());
   model.expansions = std::move(history);
 
   std::vector<std::string> names;
