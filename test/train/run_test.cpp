@@ -277,6 +277,52 @@ TEST_CASE("resuming a finished run does nothing") {
                     Catch::Contains("is a model's directory"));
 }
 
+TEST_CASE(
+    "final carries a card: licence and base as the base's card has them, data, what trained, lines of "
+    "Python") {
+  TemporaryDirectory directory;
+  Cpu<float> device(2);
+  const auto base = directory / "a `base`", run = directory / "run";
+  Model first(device);
+  randomise(first);
+  save(first, base);
+  const std::string base_card =
+      "---\nlicense: llama3.2\nbase_model:\n- x/y\nlanguage: [en, 'no']\ntags: [a]\n---\n# Text of the "
+      "base\n";
+  put_file(base / "README.md", base_card);
+  auto model = load<Config>(base, device);
+  model.train("model.memory_blocks.*");
+  Trainer trainer(model, AdamW{.learning_rate = 0.01}, data_in(directory.path()),
+                  {.batch = 2, .length = 8, .steps = 2});
+  RunOptions options{.directory = run, .like = base};
+  options.evaluations.emplace_back("new`text", EvaluationBatches(TokenFile(directory / "b.bin"), 8));
+  CHECK(Run(trainer, options)() == 0);
+
+  const std::string card = file_bytes(run / "final/README.md");
+  const ModelCard read = read_model_card(card);
+  CHECK(read.head == std::map<std::string, std::vector<std::string>>{{"library_name", {"transformers"}},
+                                                                     {"pipeline_tag", {"text-generation"}},
+                                                                     {"license", {"llama3.2"}},
+                                                                     {"language", {"en", "no"}},
+                                                                     {"base_model", {"x/y"}},
+                                                                     {"tags", {"midus"}}});
+  for (const std::string part :
+       {"from `a 'base'`: 2 steps, 32 tokens", "    trains model.memory_blocks.", "\"learning_rate\": 0.01",
+        "- `a.bin`: 90 tokens, SHA-256 `", "evaluated on `new'text`: SHA-256 `", "trust_remote_code=True",
+        "target_parameters=[\"memory.values\"])\n", "## The card of `a 'base'`\n\n# Text of the base\n"})
+    CHECK_THAT(card, Catch::Contains(part));
+  for (const char* const name : {"a.bin", "b.bin"})
+    CHECK_THAT(card, Catch::Contains(to_hex(sha256_file(directory / name))));
+  CHECK(card.find(directory.path().string()) == card.npos);
+  CHECK(file_bytes(run / "step-00000002/README.md") == base_card);  // to be taken over again
+  CHECK(why_not_replace(run / "final", base).empty());
+
+  save(first, directory / "bare");
+  const std::string without = model_card(trainer, directory / "bare");
+  CHECK_THAT(without, Catch::Contains("The licence is not known here: `bare` has no card that names one."));
+  CHECK(read_model_card(without).head.count("license") == 0);
+}
+
 TEST_CASE("a checkpoint is a model directory, and what a crash left behind is none") {
   TemporaryDirectory directory;
   Settings settings;

@@ -12,6 +12,7 @@
 #include "midus/io/like.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/llama_config_writer.hpp"
+#include "midus/io/model_card.hpp"
 #include "midus/io/model_directory.hpp"
 #include "midus/io/model_shape.hpp"
 #include "midus/io/model_tensors.hpp"
@@ -70,6 +71,7 @@ struct SaveOptions {
   /// Of the weights; left out: that of `like`'s tensors of the same names, or the device's scalar where there
   /// are none. A narrower one rounds to nearest even.
   std::optional<Dtype> dtype{};
+  std::string card{};  ///< README.md; left out: that of `like`, where it has one
   bool force = false;  ///< replace the model that is there
   std::uint64_t shard_bytes = default_shard_bytes;
 };
@@ -128,6 +130,7 @@ void save(const LanguageModel<Config, D>& model, const std::filesystem::path& di
   AtomicDirectory target(directory, options.force);
   write_model(model, target.path(), options);
   options.like.write_other_files(target.path());
+  if (!options.card.empty()) write_file(target.path() / model_card_name, options.card);
   target.commit();
 }
 

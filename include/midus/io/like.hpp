@@ -52,6 +52,14 @@ class Like {
   }
   SafetensorsMetadata metadata() const { return contents_ ? contents_->metadata : SafetensorsMetadata(); }
 
+  /// One of the files beside config.json and weights, by its name; empty where there is none.
+  std::string_view other_file(std::string_view name) const {
+    if (contents_)
+      for (const auto& [other, bytes] : contents_->others)
+        if (other == name) return bytes;
+    return "";
+  }
+
   /// Writes the files beside config.json and weights into a directory, byte for byte.
   void write_other_files(const std::filesystem::path& to) const {
     if (!contents_) return;

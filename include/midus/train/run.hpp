@@ -11,6 +11,7 @@
 
 #include "midus/train/checkpoint.hpp"
 #include "midus/train/interrupt.hpp"
+#include "midus/train/model_card.hpp"
 #include "midus/train/replaced_run.hpp"
 #include "midus/train/run_checkpoints.hpp"
 #include "midus/train/run_directory.hpp"
@@ -147,7 +148,11 @@ class Run {
     } catch (const Error& error) {
       warn(error.what());
     }
-    save(trainer_.model(), final(), {.like = like_, .dtype = options_.dtype, .force = true});
+    save(trainer_.model(), final(),
+         {.like = like_,
+          .dtype = options_.dtype,
+          .card = model_card(trainer_, like_, inputs_),
+          .force = true});
     std::fprintf(stderr, "wrote %s\n", final().c_str());
     return 0;
   }

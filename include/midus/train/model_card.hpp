@@ -1,0 +1,118 @@
+// The card (README.md) of a model that a run has made.
+#pragma once
+
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "midus/core/version.hpp"
+#include "midus/io/json.hpp"
+#include "midus/io/like.hpp"
+#include "midus/io/model_card.hpp"
+#include "midus/train/checkpoint.hpp"
+#include "midus/train/run_estimate.hpp"
+
+namespace midus {
+
+namespace detail {
+
+/// A text from outside as code in Markdown, which it cannot leave.
+inline std::string as_code(std::string_view text) {
+  std::string out = Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
+  for (char& c : out)
+    if (c == '`') c = '\'';
+  return "`" + out.substr(1, out.size() - 2) + "`";
+}
+
+/// Lines as a block of code, which nothing in them can end.
+inline std::string as_code_block(const std::string& text) {
+  std::istringstream lines(text);
+  std::string out;
+  for (std::string line; std::getline(lines, line);) out += "    " + line + "\n";
+  return out + "\n";
+}
+
+}  // namespace detail
+
+/// The card of the model that a run of `trainer` made of `like`: licence, language and base model as the card
+/// of `like` has them, what was done and trained, options, data by their hashes, the lines that open it in
+/// Python, and below them the text of that other card. `inputs`: what the run reads beside its data
+/// (`save_checkpoint`). No path gets into it, only names of files.
+template <class Model>
+std::string model_card(const Trainer<Model>& trainer, const Like& like, const Json& inputs = Json::object()) {
+  const ModelCard base = read_model_card(like.other_file(model_card_name));
+  std::vector<std::pair<std::string, std::vector<std::string>>> head = {
+      {"library_name", {"transformers"}}, {"pipeline_tag", {"text-generation"}}};
+  for (const char* const key : {"license", "license_name", "license_link", "language", "base_model"})
+    if (const auto found = base.head.find(key); found != base.head.end()) head.emplace_back(*found);
+  head.push_back({"tags", {"midus"}});
+
+  const auto name_of = [](const std::string& path) {
+    const std::filesystem::path whole = std::filesystem::path(path).lexically_normal();
+    const std::filesystem::path name =
+        whole.has_filename() ? whole.filename() : whole.parent_path().filename();
+    return detail::as_code(name.string());
+  };
+  const Model& model = trainer.model();
+  const std::string origin = like ? name_of(like.directory().string()) : "";
+  std::string out = model_card_head(head) + "# Model card\n\n";
+  out += text("Made by midus ", version_string,
+              origin.empty()       ? ""
+              : like.has_weights() ? " from " + origin
+                                   : " from random weights, in the shape of " + origin,
+              ": ", trainer.state().step, " steps, ", trainer.state().tokens, " tokens.\n");
+  if (!base.head.contains("license"))
+    out += "\nThe licence is not known here: " +
+           (origin.empty() ? "there was no other model" : origin + " has no card that names one") + ".\n";
+  if (!model.expansions.empty()) {
+    out += "\n## Up-scaling\n";
+    for (const Expansion& expansion : model.expansions) {
+      std::string inserted;
+      for (const std::string& prefix : expansion.inserted)
+        inserted += (inserted.empty() ? "" : ", ") + prefix;
+      out += "- " + detail::as_code(expansion.policy) + ", seed " + std::to_string(expansion.seed) +
+             (inserted.empty() ? "" : ": " + detail::as_code(inserted)) + "\n";
+    }
+  }
+  out += "\n## Training\n" + detail::as_code_block(describe_trained(model));
+  out += "Options:\n\n" + detail::as_code_block(dump_json(
+                              detail::options_json(trainer.options(), trainer.optimizer().settings())));
+  out += "## Data\n";
+  for (const DataPlace& place : trainer.batches().places())
+    out += "- " + name_of(place.path) + text(": ", place.tokens, " tokens, SHA-256 ") +
+           detail::as_code(place.sha256) + "\n";
+  if (inputs.contains("evaluations"))
+    for (const Json& file : inputs["evaluations"])
+      out += "- evaluated on " + detail::as_code(file.at("name").template get<std::string>()) + ": SHA-256 " +
+             detail::as_code(file.at("sha256").template get<std::string>()) + "\n";
+
+  const LlamaConfig config = config_of(model);
+  out += "\n## In Python\n";
+  out +=
+      detail::as_code_block(text("from transformers import AutoModelForCausalLM, AutoTokenizer\n"
+                                 "tokenizer = AutoTokenizer.from_pretrained(directory)\n"
+                                 "model = AutoModelForCausalLM.from_pretrained(directory",
+                                 config.memory ? ", trust_remote_code=True" : "", ")\n"));
+  bool projects_queries =
+      false;  // PEFT merges no layer inside a module one of whose own parameters it targets
+  model.visit([&](const Path& path, const auto&) {
+    projects_queries = projects_queries || path.str().ends_with(".memory.query_proj.weight");
+  });
+  out += "LoRA by PEFT on all that multiplies" +
+         std::string(config.memory ? " and on the memories' values" : "") + ":\n\n";
+  out += detail::as_code_block(
+      text("from peft import LoraConfig, get_peft_model\n"
+           "settings = LoraConfig(task_type=\"CAUSAL_LM\", target_modules=\"all-linear\"",
+           config.memory ? ", target_parameters=[\"memory.values\"]" : "",
+           projects_queries ? ", exclude_modules=[\"query_proj\"]" : "",
+           ")\n"
+           "model = get_peft_model(model, settings)\n"));
+  if (base.body.find_first_not_of(" \t\r\n") != base.body.npos)
+    out += "## The card of " + origin + "\n\n" + base.body + (base.body.ends_with('\n') ? "" : "\n");
+  return out;
+}
+
+}  // namespace midus
