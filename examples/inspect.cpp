@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "command_line.hpp"
+#include "midus/io/auto_tokenizer.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus/train/progress.hpp"
 #include "midus/train/run_directory.hpp"
@@ -134,6 +135,8 @@ void describe_files(const mi::LlamaConfig& config, const fs::path& directory, Js
   report["files"] = Json::array();
   report["dtypes"] = Json::object();
   report["warnings"] = Json::array();
+  if (const std::string reason = mi::why_python_differs(directory); !reason.empty())
+    report["warnings"].push_back(reason);
   if (!mi::holds_weights(directory)) return;
   const mi::CheckpointFiles files(directory);
   for (const std::string& warning : files.warnings()) report["warnings"].push_back(warning);

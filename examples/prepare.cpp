@@ -25,6 +25,7 @@
 #include "byte_progress.hpp"
 #include "command_line.hpp"
 #include "midus/core/random.hpp"
+#include "midus/io/auto_tokenizer.hpp"
 #include "midus/io/mapped_file.hpp"
 #include "midus/io/sha256.hpp"
 #include "midus/text/documents.hpp"
@@ -187,6 +188,8 @@ class Tokens {
         fs::is_directory(options.tokenizer) ? options.tokenizer / "tokenizer.json" : options.tokenizer;
     tokenizer_ = mi::read_tokenizer(file);
     for (const std::string& warning : tokenizer_->warnings) std::cerr << "warning: " << warning << "\n";
+    if (const std::string reason = mi::why_python_differs(file.parent_path()); !reason.empty())
+      std::cerr << "warning: " << reason << "\n";
     if (!options.end_token.empty()) {
       end_ = tokenizer_->id_of(options.end_token);
       if (!end_) mi::fail("--end-token: ", file.string(), " has no token ", mi::in_quotes(options.end_token));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "midus/io/atomic_directory.hpp"
+#include "midus/io/auto_tokenizer.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/checkpoint_writer.hpp"
 #include "midus/io/like.hpp"
@@ -131,6 +132,7 @@ void save(const LanguageModel<Config, D>& model, const std::filesystem::path& di
   write_model(model, target.path(), options);
   options.like.write_other_files(target.path());
   if (!options.card.empty()) write_file(target.path() / model_card_name, options.card);
+  if (config_of(model, options.like).memory) let_python_keep_ids(target.path());
   target.commit();
 }
 

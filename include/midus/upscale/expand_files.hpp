@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "midus/io/atomic_directory.hpp"
+#include "midus/io/auto_tokenizer.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/checkpoint_writer.hpp"
 #include "midus/io/llama_config_reader.hpp"
@@ -33,6 +34,8 @@ struct ModelOnDisk {
       : config(read_llama_config(directory)), files(directory), warnings(files.warnings()) {
     for (std::string& warning : check_tensors(config, files)) warnings.push_back(std::move(warning));
     if (std::string rest = what_stays_behind(directory); !rest.empty()) warnings.push_back(std::move(rest));
+    if (std::string reason = why_python_differs(directory); !reason.empty())
+      warnings.push_back(std::move(reason));
   }
 };
 
@@ -78,6 +81,7 @@ inline void write_expanded(const ModelOnDisk& base, const Plan& plan, const std:
   write_llama_config(plan.deeper, directory);
   detail::write_tensors(base.files, plan.tensors, plan.seed, directory, shard_bytes);
   copy_other_files(base.files.directory(), directory);
+  if (plan.deeper.memory) let_python_keep_ids(directory);
   ModelOnDisk{directory};
 }
 
@@ -110,6 +114,7 @@ inline void write_detached(const ModelOnDisk& model, const std::filesystem::path
   write_llama_config(config, directory);
   detail::write_tensors(model.files, kept, 0, directory, shard_bytes);
   copy_other_files(model.files.directory(), directory);
+  restore_tokenizer_config(directory);
   ModelOnDisk{directory};
 }
 
