@@ -1,9 +1,10 @@
 # Programs for a model whose shape is that of a config.json: the shape becomes a type at configure time.
 #
-#   midus_add_model(NAME CONFIG config.json)
+#   midus_add_model(NAME CONFIG config.json [VALUE_POLICIES header...])
 #     CONFIG is a config.json, or a directory with one. Makes the target NAME::model, which brings the header
 #     "midus_model.hpp" (midus_model::Model, ::Base, ::Memory, ::shape), midus::midus and midus::hf. CMake runs
-#     again when the file changes; what is wrong with it is an error of CMake.
+#     again when the file changes; what is wrong with it is an error of CMake. VALUE_POLICIES are the headers of value
+#     policies that are not midus' own (default: those of the variable MIDUS_VALUE_POLICIES).
 #
 #   midus_add_programs(NAME [FOLDER directory])
 #     Makes the target NAME_programs: pretrain, cpt, evaluate, sample, score, logits, slot_use and head_ablation for the model,
@@ -11,7 +12,8 @@
 include_guard(GLOBAL)
 
 # Sets `result` to the program model_header, which is compiled now: a type is needed before anything can be
-# built. Once for all models of a build tree; or give one that runs here, with -DMIDUS_MODEL_HEADER=FILE.
+# built. Once for all models of a build tree that have the same value policies, whose headers are the further arguments; or
+# give one that runs here, with -DMIDUS_MODEL_HEADER=FILE.
 function(_midus_model_header result)
   if(MIDUS_MODEL_HEADER)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${MIDUS_MODEL_HEADER}")
@@ -31,11 +33,23 @@ function(_midus_model_header result)
   else()
     get_filename_component(include "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../include" ABSOLUTE)
   endif()
-  set(program "${CMAKE_BINARY_DIR}/midus/model_header${CMAKE_EXECUTABLE_SUFFIX}")
+  set(name model_header)
+  if(ARGN)  # one that knows them too
+    string(SHA256 key "${ARGN}")
+    string(SUBSTRING ${key} 0 12 key)
+    set(name model_header_${key})
+    set(text "")
+    foreach(header IN LISTS ARGN)
+      string(APPEND text "#include \"${header}\"\n")
+    endforeach()
+    file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/midus/${name}.cpp" CONTENT "${text}#include \"${source}\"\n" @ONLY)
+    set(source "${CMAKE_BINARY_DIR}/midus/${name}.cpp")
+  endif()
+  set(program "${CMAKE_BINARY_DIR}/midus/${name}${CMAKE_EXECUTABLE_SUFFIX}")
   set(${result} "${program}" PARENT_SCOPE)
 
   # The headers whose change makes another program of it.
-  set(sources "${source}" "${include}/midus/io/llama_config.hpp" "${include}/midus/io/llama_config_reader.hpp"
+  set(sources "${source}" ${ARGN} "${include}/midus/io/llama_config.hpp" "${include}/midus/io/llama_config_reader.hpp"
               "${include}/midus/io/json_object.hpp" "${include}/midus/io/json.hpp")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
   set(current TRUE)
@@ -50,10 +64,16 @@ function(_midus_model_header result)
 
   message(STATUS "Compiling midus' model_header")
   find_package(nlohmann_json 3.9 QUIET)  # a parent project does not see what midus found
+  set(libraries nlohmann_json::nlohmann_json)
+  if(ARGN)  # a policy's header includes all of midus
+    find_package(Eigen3 QUIET NO_MODULE)
+    find_package(Threads QUIET)
+    list(APPEND libraries Eigen3::Eigen Threads::Threads)
+  endif()
   set(CMAKE_TRY_COMPILE_CONFIGURATION Debug)
-  try_compile(compiled "${CMAKE_BINARY_DIR}/midus/model_header_build" "${source}"
+  try_compile(compiled "${CMAKE_BINARY_DIR}/midus/${name}_build" "${source}"
               CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${include}"
-              LINK_LIBRARIES nlohmann_json::nlohmann_json
+              LINK_LIBRARIES ${libraries}
               CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON
               OUTPUT_VARIABLE output COPY_FILE "${program}" COPY_FILE_ERROR copy_error)
   set(good ${compiled})
@@ -65,10 +85,23 @@ function(_midus_model_header result)
 endfunction()
 
 function(midus_add_model name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CONFIG" "")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "CONFIG" "VALUE_POLICIES")
   if(NOT arg_CONFIG OR arg_UNPARSED_ARGUMENTS)
-    message(FATAL_ERROR "midus_add_model: write midus_add_model(NAME CONFIG config.json)")
+    message(FATAL_ERROR "midus_add_model: write midus_add_model(NAME CONFIG config.json [VALUE_POLICIES header...])")
   endif()
+  if(NOT arg_VALUE_POLICIES)
+    set(arg_VALUE_POLICIES ${MIDUS_VALUE_POLICIES})
+  endif()
+  set(policies "")
+  set(includes "")
+  foreach(header IN LISTS arg_VALUE_POLICIES)
+    get_filename_component(path "${header}" ABSOLUTE)
+    if(NOT EXISTS "${path}")
+      message(FATAL_ERROR "midus_add_model(${name}): there is no header ${path}")
+    endif()
+    list(APPEND policies "${path}")
+    list(APPEND includes --include "${path}")
+  endforeach()
   get_filename_component(config "${arg_CONFIG}" ABSOLUTE)
   if(IS_DIRECTORY "${config}")
     string(APPEND config "/config.json")
@@ -78,9 +111,9 @@ function(midus_add_model name)
   endif()
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${config}")
 
-  _midus_model_header(program)
+  _midus_model_header(program ${policies})
   set(folder "${CMAKE_CURRENT_BINARY_DIR}/midus_models/${name}")
-  execute_process(COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} "${program}" "${config}" --out "${folder}/midus_model.hpp"
+  execute_process(COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} "${program}" "${config}" --out "${folder}/midus_model.hpp" ${includes}
                   RESULT_VARIABLE status ERROR_VARIABLE message OUTPUT_VARIABLE message)
   if(NOT status EQUAL 0)
     string(REGEX REPLACE "^model_header: " "" message "${message}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds midus' programs for the model in a directory: its shape becomes a type.
 #
-#   bash examples/build_for.sh DIRECTORY [--into FOLDER]
+#   bash examples/build_for.sh DIRECTORY [--into FOLDER] [--value-policy HEADER]...
 #
 # DIRECTORY is a checkpoint, or holds only a config.json. The programs are pretrain, cpt, evaluate, sample,
 # score, logits, slot_use and head_ablation. They come to lie in FOLDER, by default build/programs/SHAPE in the
@@ -9,6 +9,9 @@
 #
 #   programs=$(bash examples/build_for.sh llama | tail -n 1)
 #   "$programs/evaluate" llama --data test=test.bin
+#
+# HEADER is one of a value policy that is not midus' own (docs/adding_a_value_policy.md); MIDUS_VALUE_POLICIES names such
+# headers too, with colons between them.
 #
 # What is up to date is not built again. The compiler is CXX (default: c++), the kind of build MIDUS_BUILD_TYPE
 # (Release, or Debug for assertions); ccache and Ninja are used where they are installed. Several calls may run at once.
@@ -20,7 +23,7 @@ fail() {
 }
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-directory='' into=''
+directory='' into='' policies=${MIDUS_VALUE_POLICIES:-}
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help)
@@ -30,6 +33,11 @@ while [ $# -gt 0 ]; do
         --into)
             [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value; see --help"
             into=$2
+            shift
+            ;;
+        --value-policy)
+            [ $# -ge 2 ] && [ -n "$2" ] || fail "$1 needs a value; see --help"
+            policies+=${policies:+:}$2
             shift
             ;;
         -*) fail "unknown option $1; see --help" ;;
@@ -43,6 +51,12 @@ done
 [ -n "$directory" ] || fail "give the directory of a model; see --help"
 [ -d "$directory" ] || fail "there is no directory $directory"
 [ -f "$directory/config.json" ] || fail "$directory holds no config.json"
+headers=''
+while [ -n "$policies" ]; do
+    header=${policies%%:*} policies=${policies#"${policies%%:*}"} policies=${policies#:}
+    [ -f "$header" ] || fail "there is no header $header"
+    headers+=${headers:+;}$(cd "$(dirname "$header")" && pwd)/$(basename "$header")
+done
 command -v cmake >/dev/null || fail "cmake is needed: install cmake (3.22 or newer)"
 compiler=${CXX:-c++}
 command -v "${compiler%% *}" >/dev/null || fail "there is no compiler $compiler: install g++, or set CXX"
@@ -53,6 +67,7 @@ case $type in Release | Debug) ;; *) fail "MIDUS_BUILD_TYPE must be Release or D
 compiler_key=$(printf '%s' "$compiler" | tr -c 'A-Za-z0-9+._-' '_')
 suffix=''
 if [ "$type" = Debug ]; then suffix=-debug compiler_key+=-debug; fi
+if [ -n "$headers" ]; then compiler_key+=-$(printf '%s' "$headers" | cksum | cut -d ' ' -f 1); fi
 mkdir -p "$root/.build"
 
 lock() {  # lock NAME: waits for other calls that build the same thing
@@ -75,6 +90,7 @@ quietly() {  # its output only where it fails
 }
 
 options=(-DCMAKE_BUILD_TYPE="$type" -DMIDUS_TESTS=OFF -DMIDUS_EXAMPLES=ON -DMIDUS_INSTALL=OFF "-DCMAKE_CXX_COMPILER=${compiler%% *}")
+if [ -n "$headers" ]; then options+=("-DMIDUS_VALUE_POLICIES=$headers"); fi
 case $compiler in *' '*) options+=("-DCMAKE_CXX_FLAGS=${compiler#* }") ;; esac
 if command -v ninja >/dev/null; then options+=(-G Ninja); else options+=(-G 'Unix Makefiles'); fi
 if command -v ccache >/dev/null; then options+=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi

@@ -34,22 +34,17 @@ void line(const std::string& name, const std::string& value) {
   std::cout << name << std::string(name.size() < 16 ? 16 - name.size() : 1, ' ') << value << "\n";
 }
 
-std::string policy_name(const std::string& policy) {
-  if (policy == "midus") return "MIDUS";
-  if (policy == "pkm") return "PKM";
-  if (policy == "llama_pro") return "LLaMA-Pro";
-  return policy == "solar" ? "SOLAR" : policy;
-}
+std::string title(mi::Policy policy) { return std::string(mi::names_of(policy).title); }
 
 /// "base", "MIDUS", "LLaMA-Pro, then MIDUS"
 std::string model_kind(const mi::LlamaConfig& config) {
   std::string kind;
   for (const mi::Expansion& expansion : config.history)
-    kind += (kind.empty() ? "" : ", then ") + policy_name(expansion.policy);
+    kind += (kind.empty() ? "" : ", then ") + title(expansion.policy);
   if (!kind.empty()) return kind;
   if (!config.memory) return "base";
   const bool hml = config.memory->kind == mi::MemoryConfig::Kind::hml;
-  return std::string(hml ? "MIDUS" : "PKM") + ", of which config.json has no history";
+  return title(hml ? mi::Policy::midus : mi::Policy::pkm) + ", of which config.json has no history";
 }
 
 /// The expansion that inserted a tensor's block; null where it is the base's.
@@ -61,19 +56,19 @@ const mi::Expansion* inserted_by(const mi::LlamaConfig& config, std::string_view
 }
 
 /// Which part of a model a tensor belongs to.
-const char* part_of(const mi::LlamaConfig& config, const std::string& name) {
+const char* part_of(const mi::LlamaConfig& config, const mi::ParameterShape& parameter) {
+  const std::string& name = parameter.name;
   if (name.starts_with(mi::memory_block_prefix) || inserted_by(config, name)) return "inserted";
-  if (name == mi::embedding_name) return "embedding";
+  if (parameter.role == mi::Role::embedding) return "embedding";
   if (name == mi::head_name) return "head";
-  if (name.ends_with("norm.weight")) return "norms";
+  if (parameter.role == mi::Role::norm) return "norms";
   return name.find(".self_attn.") != name.npos ? "attention" : "feed_forward";
 }
 
 Json shape_json(const mi::LlamaConfig& config) {
   Json shape = Json::object();
   for (const mi::ShapeField& field : mi::shape_fields(config))
-    shape[field.name] =
-        mi::parse_json(field.name == "midus.memory" ? "\"" + field.value + "\"" : field.value, "inspect");
+    shape[field.name] = field.is_text ? Json(field.value) : mi::parse_json(field.value, "inspect");
   shape["max_position_embeddings"] = config.max_position_embeddings;
   shape["rms_norm_eps"] = config.rms_norm_eps;
   shape["rope"] = {{"rope_type", config.rope.llama3 ? "llama3" : "default"},
@@ -94,9 +89,10 @@ void count_parameters(const mi::LlamaConfig& config, Json& report) {
        {"embedding", "attention", "feed_forward", "norms", "head", "inserted", "all"})
     parts[part] = 0;
   Json& blocks = report["inserted_blocks"] = Json::array();
-  for (const auto& [name, shape] : mi::parameter_shapes(config)) {
-    const Index count = mi::element_count(shape);
-    const std::string part = part_of(config, name);
+  for (const mi::ParameterShape& parameter : mi::parameter_shapes(config)) {
+    const std::string& name = parameter.name;
+    const Index count = mi::element_count(parameter.shape);
+    const std::string part = part_of(config, parameter);
     parts[part] = parts[part].get<Index>() + count;
     parts["all"] = parts["all"].get<Index>() + count;
     if (part != "inserted") continue;
@@ -105,7 +101,7 @@ void count_parameters(const mi::LlamaConfig& config, Json& report) {
     if (blocks.empty() || blocks.back()["block"] != block) {
       const mi::Expansion* const expansion = inserted_by(config, name);
       Json& last = blocks.emplace_back(Json{{"block", block}});
-      last["policy"] = expansion ? Json(expansion->policy) : Json();
+      last["policy"] = expansion ? Json(std::string(mi::names_of(expansion->policy).name)) : Json();
       if (tensor.prefix == mi::memory_block_prefix)
         last["before_layer"] = config.memory->positions[static_cast<std::size_t>(tensor.number)];
       else
@@ -120,10 +116,10 @@ void count_parameters(const mi::LlamaConfig& config, Json& report) {
 Json trained_by(const mi::LlamaConfig& config, const std::string& wanted) try {
   const std::vector<std::string> patterns = mi::train_patterns(config.history, {wanted});
   Index count = 0;
-  for (const auto& [name, shape] : mi::parameter_shapes(config))
+  for (const mi::ParameterShape& parameter : mi::parameter_shapes(config))
     if (std::any_of(patterns.begin(), patterns.end(),
-                    [&, &name = name](const auto& pattern) { return mi::matches(pattern, name); }))
-      count += mi::element_count(shape);
+                    [&](const auto& pattern) { return mi::matches(pattern, parameter.name); }))
+      count += mi::element_count(parameter.shape);
   return count;
 } catch (const mi::Error& error) {
   return error.what();
@@ -262,10 +258,10 @@ void print_model(const Json& report) {
   for (auto item = parameters.begin(); item != parameters.end(); ++item)
     if (item.key() != "all" && *item != 0) line("  " + item.key(), count_of(*item));
   for (const Json& expansion : report["expansions"])
-    line("expansion",
-         mi::text(policy_name(expansion["policy"].get<std::string>()), " of ", expansion["parent_layers"],
-                  " layers, at ", mi::found_text(expansion["parent_positions"]), ", seed ", expansion["seed"],
-                  ", ", expansion["inserted"].size(), " blocks told from the base"));
+    line("expansion", mi::text(title(*mi::policy_from(expansion["policy"].get<std::string>())), " of ",
+                               expansion["parent_layers"], " layers, at ",
+                               mi::found_text(expansion["parent_positions"]), ", seed ", expansion["seed"],
+                               ", ", expansion["inserted"].size(), " blocks told from the base"));
   for (const Json& block : report["inserted_blocks"]) {
     const char* const where = block.contains("before_layer") ? "before_layer" : "after_layer";
     line("  " + block["block"].get<std::string>() + "*",

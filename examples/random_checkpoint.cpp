@@ -44,13 +44,12 @@ struct Options {
 
 /// Makes elements first, first + 1, ... of a tensor as a file holds them, on all threads: 1 in norms,
 /// N(0, std²) in all others.
-void make_bytes(mi::ThreadPool& pool, const mi::TensorInfo& tensor, std::uint64_t seed, double std,
+void make_bytes(mi::ThreadPool& pool, const mi::TensorInfo& tensor, bool norm, std::uint64_t seed, double std,
                 mi::Index first, std::vector<std::byte>& bytes) {
   constexpr mi::Index piece = 1 << 14;
   const mi::Index width = mi::info(tensor.dtype).bits / 8;
   const mi::Index size = static_cast<mi::Index>(bytes.size()) / width;
   const mi::Random random(seed, tensor.name);
-  const bool norm = tensor.shape.size() == 1;
   pool.parallel_for((size + piece - 1) / piece, [&](mi::Index task, int) {
     const mi::Index begin = task * piece, count = std::min(piece, size - begin);
     std::vector<float> values(static_cast<std::size_t>(count), 1.0f);
@@ -91,9 +90,11 @@ int write(const Options& options) {
   if (!options.tokenizer.empty())
     mi::read_tokenizer(tokenizer_file(options.tokenizer)).expect_to_fit(config.vocab_size);
   std::vector<mi::TensorInfo> tensors;
+  std::vector<bool> norms;  // by tensor
   std::uint64_t all = 0, done = 0;
   for (mi::ParameterShape& parameter : mi::parameter_shapes(config)) {
     all += mi::tensor_bytes(parameter.name, *config.dtype, parameter.shape);
+    norms.push_back(parameter.role == mi::Role::norm);
     tensors.push_back({std::move(parameter.name), *config.dtype, std::move(parameter.shape)});
   }
 
@@ -105,13 +106,14 @@ int write(const Options& options) {
   mi::ThreadPool pool(options.threads > 0 ? options.threads : mi::available_processors());
   ByteProgress progress("writing");
   std::vector<std::byte> bytes;
-  for (const mi::TensorInfo& tensor : tensors) {
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const mi::TensorInfo& tensor = tensors[i];
     constexpr mi::Index piece = 1 << 22;  // elements at a time: what is in memory
     const mi::Index size = mi::element_count(tensor.shape), width = mi::info(tensor.dtype).bits / 8;
     for (mi::Index first = 0; first < size; first += piece) {
       if (interrupt.requested()) return interrupt.exit_code();
       bytes.resize(static_cast<std::size_t>(std::min(piece, size - first) * width));
-      make_bytes(pool, tensor, options.seed, std, first, bytes);
+      make_bytes(pool, tensor, norms[i], options.seed, std, first, bytes);
       writer.write(tensor.name, bytes);
       progress(done += bytes.size(), all);
     }

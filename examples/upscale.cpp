@@ -4,9 +4,12 @@
 //
 // prints what it is going to do, writes the deeper model beside its place, checks that it computes the very
 // same logits as the base, and only then moves it there.
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "check_logits.hpp"
 #include "command_line.hpp"
@@ -19,6 +22,11 @@ namespace mi = midus;
 namespace fs = std::filesystem;
 
 namespace {
+
+/// Headers of value policies that this program was built with and that are not midus' own; build_for.sh,
+/// which must build with them too, knows them by the variable.
+const std::string own_policies = MIDUS_VALUE_POLICIES;
+constexpr const char* policies_variable = "MIDUS_VALUE_POLICIES";
 
 struct Options {
   fs::path base, out, build_for = MIDUS_SOURCE_DIR "/examples/build_for.sh";
@@ -38,9 +46,20 @@ void check(const Options& options, const mi::Plan& plan, const fs::path& deeper,
   }
   const std::string found = mi::text(mi::grouped(difference.differing), " of ", mi::grouped(difference.count),
                                      " logits differ from the base's, by up to ", difference.largest);
-  if (plan.deepening.policy != "solar")
+  if (mi::names_of(plan.deepening.policy).keeps_logits)
     mi::fail(found, "; ", plan.deepening.policy, " promises equal ones, so nothing was written");
   std::cout << "checked: " << found << " (SOLAR starts from another function than the base's)\n";
+}
+
+/// The options by which the tables of new memories, which start at zero, learn faster than the rest.
+std::string rate_scales(const mi::Plan& plan) {
+  std::set<std::string> options;
+  for (const mi::PlannedTensor& tensor : plan.tensors)
+    if (tensor.inserted && tensor.is_table)
+      options.insert(mi::text(" --rate-scale '*.", mi::BlockTensor(tensor.info.name).part, "=20'"));
+  std::string all;
+  for (const std::string& option : options) all += option;
+  return all;
 }
 
 int upscale(const Options& options) {
@@ -71,11 +90,12 @@ int upscale(const Options& options) {
   directory.commit();
   const std::string out = mi::shell_quoted(options.out.string());
   const bool inserts = plan.trained_parameters > 0;
+  const std::string policies =
+      own_policies.empty() ? "" : policies_variable + ("=" + mi::shell_quoted(own_policies) + " ");
   std::cout << "wrote " << options.out.string() << "\nthe programs of its shape, and how to train it:\n"
-            << "  programs=$(bash " << mi::shell_quoted(options.build_for.string()) << " " << out
-            << " | tail -n 1)\n  \"$programs/cpt\" " << out
-            << (inserts ? " --train inserted" : " --train everything")
-            << (plan.deeper.memory && inserts ? " --rate-scale '*.memory.values=20'" : "")
+            << "  programs=$(" << policies << "bash " << mi::shell_quoted(options.build_for.string()) << " "
+            << out << " | tail -n 1)\n  \"$programs/cpt\" " << out
+            << (inserts ? " --train inserted" : " --train everything") << rate_scales(plan)
             << (inserts ? " --learning-rate 3e-3 --warmup 50" : "") << " --data ... --out ...\n";
   return 0;
 }
@@ -83,6 +103,7 @@ int upscale(const Options& options) {
 }  // namespace
 
 int main(int argc, char* argv[]) {
+  if (!own_policies.empty()) setenv(policies_variable, own_policies.c_str(), 0);
   Options options;
   mi::UpscaleOptions& upscaling = options.upscale;
   CLI::App app("Makes a model deeper: inserts blocks into BASE and writes the result to OUT.", "upscale");
@@ -90,12 +111,15 @@ int main(int argc, char* argv[]) {
       ->required();
   app.add_option("OUT", options.out, "The directory to write; it appears when it is complete and checked")
       ->required();
-  app.add_option("--policy", upscaling.policy,
-                 "midus: head-wise Memory blocks; pkm: Memory blocks with one product-key memory each; "
-                 "llama_pro: copies of layers that start as the identity; solar: two overlapping copies of "
-                 "the stack")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"midus", "pkm", "llama_pro", "solar"}));
+  std::vector<std::string> policies;
+  for (const mi::PolicyNames& policy : mi::policies) policies.emplace_back(policy.name);
+  app.add_option_function<std::string>(
+         "--policy", [&](const std::string& name) { upscaling.policy = *mi::policy_from(name); },
+         "midus: head-wise Memory blocks; pkm: Memory blocks with one product-key memory each; "
+         "llama_pro: copies of layers that start as the identity; solar: two overlapping copies of "
+         "the stack")
+      ->default_str(policies.front())
+      ->check(CLI::IsMember(policies));
   add_number(app, "--positions", upscaling.positions,
              "Layers of BASE, such as 1,3: midus and pkm insert just before them, llama_pro just after "
              "them (default: as many as --count says, spread evenly)",
@@ -107,6 +131,9 @@ int main(int argc, char* argv[]) {
   add_number(app, "--num-keys", upscaling.num_keys,
              "n: sub-keys per side, n² slots (default: 128, or as the Memory blocks of BASE)", 1);
   add_number(app, "--top-k", upscaling.top_k, "k: slots read per query (default: 16, or as in BASE)", 1);
+  app.add_option("--values", upscaling.values,
+                 "midus: how slots are read: " + mi::value_kind_names() +
+                     " (default: factorized, dense where the value rank is 0, or as in BASE)");
   add_number(app, "--value-rank", upscaling.value_rank,
              "midus: rank r of the values, 0 for dense banks per head (default: 64, or as in BASE)", 0);
   add_number(app, "--memory-heads", upscaling.memory_heads, "pkm: heads (default: 4, or as in BASE)", 1);

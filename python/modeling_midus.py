@@ -218,9 +218,11 @@ def memory_kind(midus):
     """The name in `MEMORIES` of the memories that a config.json's section `midus` describes."""
     kind = midus.get("memory", "hml")
     if kind == "hml":
-        kind = "factorized" if midus["value_rank"] > 0 else "dense"
+        # Without a name, as in older directories, the rank says which of the two it is.
+        kind = midus.get("values") or ("factorized" if midus["value_rank"] > 0 else "dense")
     if kind not in MEMORIES:
-        raise ValueError(f"config.json: this code has no memory named {kind!r}; it has {', '.join(MEMORIES)}")
+        raise ValueError(f"config.json: this code has no memory named {kind!r}; it has {', '.join(MEMORIES)}. Code for a "
+                         "value policy of one's own comes with its header, which midus then has to be built with")
     return kind
 
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "midus/core/version.hpp"
+#include "midus/layers/value_kinds.hpp"
 #include "midus/model/generate.hpp"
 #include "midus/model/initialise.hpp"
 #include "midus/model/language_model.hpp"

@@ -126,7 +126,7 @@ TEST_CASE_METHOD(Fixture, "inspect: what each policy inserted, and what would tr
   CHECK(hive["expansions"][0]["seed"] == 42);
   CHECK(contains(inspect("hive").out, "model.memory_blocks.1.* before layer 3, 9,280 parameters"));
 
-  expand("hive", "both", {.policy = "llama_pro", .positions = {2}});
+  expand("hive", "both", {.policy = Policy::llama_pro, .positions = {2}});
   const Json both = json("both");
   CHECK(both["model"] == "MIDUS, then LLaMA-Pro");
   const Index layer = 12288 + 3 * 176 * 64 + 2 * 64;
@@ -138,10 +138,10 @@ TEST_CASE_METHOD(Fixture, "inspect: what each policy inserted, and what would tr
                                             {"parameters", layer}}));
 
   expand("base", "pkm",
-         {.policy = "pkm", .count = 1, .num_keys = 8, .top_k = 2, .memory_heads = 3, .query_dim = 10});
+         {.policy = Policy::pkm, .count = 1, .num_keys = 8, .top_k = 2, .memory_heads = 3, .query_dim = 10});
   CHECK(json("pkm")["model"] == "PKM");
   CHECK(json("pkm")["shape"]["midus.memory_heads"] == 3);
-  expand("base", "solar", {.policy = "solar"});
+  expand("base", "solar", {.policy = Policy::solar});
   CHECK(json("solar")["model"] == "SOLAR");
   CHECK(json("solar")["parameters"]["inserted"] == 0);
   CHECK(contains(json("solar")["train"]["inserted"].get<std::string>(), "solar inserts no block"));

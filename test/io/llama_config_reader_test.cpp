@@ -272,9 +272,9 @@ TEST_CASE("a \"dtype\" that is not the \"torch_dtype\" beside it is a warning") 
 
 TEST_CASE("The midus section") {
   const LlamaConfig a = read(memory(hml));
-  CHECK(a.memory == MemoryConfig{MemoryConfig::Kind::hml, {1, 3}, 8, 2, 4, 0, 0});
+  CHECK(a.memory == MemoryConfig{MemoryConfig::Kind::hml, {1, 3}, 8, 2, "factorized", 4, 0, 0});
   const LlamaConfig b = read(memory(pkm));
-  CHECK(b.memory == MemoryConfig{MemoryConfig::Kind::pkm, {0}, 8, 8, 0, 3, 10});
+  CHECK(b.memory == MemoryConfig{MemoryConfig::Kind::pkm, {0}, 8, 8, "", 0, 3, 10});
 
   const auto hml_with = [](const char* key, const char* value) {
     return memory(with(parse_json(hml, "the test"), key, value).dump());
@@ -296,7 +296,7 @@ TEST_CASE("The midus section") {
       {"value_rank", "-1", "from 0"},
       {"value_rank", "", "missing"},
       {"memory", "\"lstm\"", "\"hml\" or \"pkm\""},
-      {"colour", "1", "is not known; known are memory, positions, num_keys, top_k, value_rank"},
+      {"colour", "1", "is not known; known are memory, positions, num_keys, top_k, values, value_rank"},
       {"query_dim", "8", "is not known"}};
   for (const auto& [key, value, rule] : refused) {
     INFO(key << " " << value);
@@ -304,6 +304,16 @@ TEST_CASE("The midus section") {
                Contains("config.json: \"midus." + std::string(key) + "\"") && Contains(rule));
   }
   CHECK(read(hml_with("value_rank", "0")).memory->value_rank == 0);
+  // Without a name the values are one of the two that there were before names.
+  CHECK(read(memory(hml)).memory->value_policy == "factorized");
+  CHECK(read(hml_with("value_rank", "0")).memory->value_policy == "dense");
+  CHECK(read(hml_with("values", "\"factorized\"")).memory == read(memory(hml)).memory);
+  CHECK_THAT(refusal(hml_with("values", "\"gated\"")),
+             Contains("config.json: \"midus.values\" must be one of the value policies that this program has "
+                      "(dense, factorized)") &&
+                 Contains("found \"gated\""));
+  CHECK_THAT(refusal(hml_with("values", "\"dense\"")),
+             Contains("\"midus.value_rank\" must be 0 for the values \"dense\", found 4"));
   CHECK_THAT(refusal(with(memory(hml), "head_dim", "20")), Contains("4 x 20 and 64"));
   CHECK(refusal(with(memory(pkm), "head_dim", "20")) == "nothing was thrown");
   const auto pkm_with = [](const char* key, const char* value) {
@@ -325,8 +335,11 @@ TEST_CASE("The history of expansions") {
   };
   const LlamaConfig config = read(history(R"({"version": 1, "history": [)" + entry + "]}"));
   CHECK(config.history ==
-        std::vector<Expansion>{Expansion{
-            "midus", {"model.memory_blocks.0.", "model.memory_blocks.1."}, 4, {1, 3}, ~std::uint64_t{0}}});
+        std::vector<Expansion>{Expansion{Policy::midus,
+                                         {"model.memory_blocks.0.", "model.memory_blocks.1."},
+                                         4,
+                                         {1, 3},
+                                         ~std::uint64_t{0}}});
   CHECK(refusal(history(
             R"({"version": 1, "history": [{"policy": "solar", "inserted": [], "parent_layers": 3}]})")) ==
         "nothing was thrown");

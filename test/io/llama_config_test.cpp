@@ -30,13 +30,19 @@ TEST_CASE("The shape: its key, and the fields in which two differ") {
   };
   CHECK(differences(b, b).empty());
   CHECK(differences(a, b) ==
-        "tie_word_embeddings:true/false midus:none/hml positions [1, 3] num_keys 8 top_k 2 value_rank 4 ");
+        "tie_word_embeddings:true/false midus:none/hml positions [1, 3] num_keys 8 top_k 2 values factorized "
+        "value_rank 4 ");
   CHECK(differences(b, c) ==
-        "midus:hml positions [1, 3] num_keys 8 top_k 2 value_rank 4/pkm positions [0] num_keys 8 top_k 8 "
+        "midus:hml positions [1, 3] num_keys 8 top_k 2 values factorized value_rank 4/pkm positions [0] "
+        "num_keys 8 top_k 8 "
         "memory_heads 3 query_dim 10 ");
   LlamaConfig wider = b;
   wider.memory->top_k = 3;
   CHECK(differences(b, wider) == "midus.top_k:2/3 ");
+  wider = b;
+  wider.memory->value_policy = "gated";
+  CHECK(differences(b, wider) == "midus.values:factorized/gated ");
+  CHECK(shape_key(wider) == "v256-d64-l4-h4-kv2-hd16-f176-untied-hml-n8-k2-gated-r4-at1.3");
   LlamaConfig other = b;  // numbers that are no shape
   other.rms_norm_eps = 0.5;
   other.rope.theta = 3;

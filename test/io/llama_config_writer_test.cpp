@@ -40,7 +40,7 @@ TEST_CASE("SV-02: writing changes only what must change") {
   LlamaConfig deeper = config;
   deeper.num_hidden_layers = 8;
   deeper.dtype = Dtype::bf16;
-  deeper.history.push_back({"llama_pro", {"model.layers.1.", "model.layers.5."}, 6, {0, 3}, 1});
+  deeper.history.push_back({Policy::llama_pro, {"model.layers.1.", "model.layers.5."}, 6, {0, 3}, 1});
   Json expected = json;
   expected["num_hidden_layers"] = 8;
   expected["torch_dtype"] = "bfloat16";
@@ -99,12 +99,14 @@ TEST_CASE("SV-02: writing changes only what must change") {
 TEST_CASE("Memory blocks come into a configuration, and go again") {
   const LlamaConfig config = read(base);
   LlamaConfig deeper = config;
-  deeper.memory = MemoryConfig{MemoryConfig::Kind::hml, {1, 3}, 8, 2, 4, 0, 0};
-  deeper.history.push_back({"midus", {"model.memory_blocks.0.", "model.memory_blocks.1."}, 4, {1, 3}, 1});
+  deeper.memory = MemoryConfig{MemoryConfig::Kind::hml, {1, 3}, 8, 2, "factorized", 4, 0, 0};
+  deeper.history.push_back(
+      {Policy::midus, {"model.memory_blocks.0.", "model.memory_blocks.1."}, 4, {1, 3}, 1});
   const Json json = to_json(deeper);
   CHECK(json["architectures"].dump() == R"(["MidusForCausalLM"])");
   CHECK(json["model_type"] == "midus");
-  CHECK(json["midus"].dump() == R"({"positions":[1,3],"num_keys":8,"top_k":2,"value_rank":4})");
+  CHECK(json["midus"].dump() ==
+        R"({"positions":[1,3],"num_keys":8,"top_k":2,"values":"factorized","value_rank":4})");
   CHECK(json["auto_map"].dump() ==
         R"({"AutoConfig":"configuration_midus.MidusConfig","AutoModel":"modeling_midus.MidusModel",)"
         R"("AutoModelForCausalLM":"modeling_midus.MidusForCausalLM"})");
@@ -127,7 +129,7 @@ TEST_CASE("Memory blocks come into a configuration, and go again") {
   again.history.clear();
   CHECK(dump_json(to_json(again)) == dump_json(to_json(config)));
 
-  deeper.memory = MemoryConfig{MemoryConfig::Kind::pkm, {0}, 8, 8, 0, 3, 10};
+  deeper.memory = MemoryConfig{MemoryConfig::Kind::pkm, {0}, 8, 8, "", 0, 3, 10};
   deeper.history.clear();
   CHECK(to_json(deeper)["midus"].dump() ==
         R"({"memory":"pkm","positions":[0],"num_keys":8,"top_k":8,"memory_heads":3,"query_dim":10})");

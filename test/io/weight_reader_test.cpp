@@ -135,7 +135,7 @@ TEST_CASE("load: what trains stays wide where the rest is kept as bfloat16") {
   Cpu<double> device(2);
   LanguageModel<SmallHive, Cpu<double>> model(device);
   randomise(model);
-  model.expansions = {{"midus", {"model.memory_blocks.0.", "model.memory_blocks.1."}, 3, {0, 2}, 1}};
+  model.expansions = {{Policy::midus, {"model.memory_blocks.0.", "model.memory_blocks.1."}, 3, {0, 2}, 1}};
   save(model, directory / "model");
   auto expected = load<SmallHive>(directory / "model", device);
   expected.train(inserted);
@@ -174,7 +174,8 @@ TEST_CASE("load: beside the model there is one tensor in memory, mapped files in
     std::filesystem::create_directory(model);
     write_llama_config(config, model);
     std::vector<TensorInfo> tensors;
-    for (const auto& [name, shape] : parameter_shapes(config)) tensors.push_back({name, dtype, shape});
+    for (const ParameterShape& parameter : parameter_shapes(config))
+      tensors.push_back({parameter.name, dtype, parameter.shape});
     CheckpointWriter writer(model, tensors);
     for (const TensorInfo& tensor : tensors)
       writer.write(tensor.name,

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "../../examples/gated_value.hpp"
 #include "midus/io/safetensors.hpp"
 #include "midus/midus.hpp"
 #include "reference/reference.hpp"
@@ -14,6 +15,31 @@
 #include "support/files.hpp"
 #include "support/gradient_check.hpp"
 #include "support/op_checks.hpp"
+
+// The op of a user's own value policy on another device, in plain loops.
+namespace gated {
+
+template <class S>
+void run(mi::Reference<S>& device, const Gate<S>& op) {
+  device.work([&] {
+    for (mi::Index i = 0; i < op.x.size(); ++i) {
+      const S gate = op.gate.data()[i];
+      op.y.data()[i] = op.x.data()[i] * gate * mi::sigmoid(gate);
+    }
+  });
+}
+template <class S>
+void run(mi::Reference<S>& device, const GateBackward<S>& op) {
+  device.work([&] {
+    for (mi::Index i = 0; i < op.x.size(); ++i) {
+      const S gate = op.gate.data()[i], s = mi::sigmoid(gate), dy = op.dy.data()[i];
+      op.dgate.data()[i] = dy * op.x.data()[i] * s * (S(1) + gate * (S(1) - s));
+      op.dx.data()[i] = dy * gate * s;
+    }
+  });
+}
+
+}  // namespace gated
 
 namespace midus {
 namespace {
@@ -126,6 +152,8 @@ using HiveOfOneHead = Behind<D, 6, 1, HeadwiseMemory<1, 4, 4, FactorizedValue<2>
 template <class D>
 using DenseBanks = Behind<D, 12, 3, HeadwiseMemory<3, 4, 2, DenseValue>>;
 template <class D>
+using OwnValues = Behind<D, 12, 3, HeadwiseMemory<3, 5, 3, gated::GatedValue<7>>>;
+template <class D>
 using BlockLevel = Behind<D, 8, 2, ProductKeyMemory<3, 4, 2, 6>>;
 
 /// A block: its gradient is changed in place.
@@ -150,6 +178,8 @@ using HiveBlock = Inserted<D, HeadwiseMemory<3, 5, 3, FactorizedValue<5>>>;
 template <class D>
 using DenseBlock = Inserted<D, HeadwiseMemory<3, 4, 3, DenseValue>>;
 template <class D>
+using OwnBlock = Inserted<D, HeadwiseMemory<3, 5, 3, gated::GatedValue<4>>>;
+template <class D>
 using PkmBlock = Inserted<D, ProductKeyMemory<2, 5, 3, 4>>;
 
 template <template <class> class Layer>
@@ -157,9 +187,10 @@ struct Of {
   template <class D>
   using On = Layer<D>;
 };
-using Layers = std::tuple<Of<Linear>, Of<Norm>, Of<TokenEmbedding>, Of<Heads>, Of<SelfAttention>,
-                          Of<FeedForward>, Of<Hive>, Of<HiveOfOneHead>, Of<DenseBanks>, Of<BlockLevel>,
-                          Of<BaseBlock>, Of<HiveBlock>, Of<DenseBlock>, Of<PkmBlock>>;
+using Layers =
+    std::tuple<Of<Linear>, Of<Norm>, Of<TokenEmbedding>, Of<Heads>, Of<SelfAttention>, Of<FeedForward>,
+               Of<Hive>, Of<HiveOfOneHead>, Of<DenseBanks>, Of<OwnValues>, Of<BlockLevel>, Of<BaseBlock>,
+               Of<HiveBlock>, Of<DenseBlock>, Of<OwnBlock>, Of<PkmBlock>>;
 
 // --- the case ---
 

@@ -71,7 +71,7 @@ Outcome<Config, S> outcome(int threads, bool checkpointing, const std::string& t
   Cpu<S> device(threads);
   LanguageModel<Config, Cpu<S>> model(device);
   randomise(model);
-  model.expansions = {{"midus", {"model.memory_blocks."}, Config::layers, {}, 1}};
+  model.expansions = {{Policy::midus, {"model.memory_blocks."}, Config::layers, {}, 1}};
   model.train(train);
   const Tokens tokens(3, 37, Config::vocab_size);
   const double loss = model.loss_and_gradients(tokens.batch(), 0.01, checkpointing).sum;

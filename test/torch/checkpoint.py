@@ -152,8 +152,12 @@ def _parse_memory(midus: dict | None) -> Memory | None:
     kind = midus.get("memory", "hml")
     require(kind in ("hml", "pkm"), f"config.json: midus.memory {kind} is not known")
     own = {"memory_heads", "query_dim"} if kind == "pkm" else {"value_rank"}
-    unknown = set(midus) - {"memory", "positions", "num_keys", "top_k"} - own
+    unknown = set(midus) - {"memory", "positions", "num_keys", "top_k", "values"} - own
     require(not unknown, f"config.json: midus has unknown keys {sorted(unknown)}")
+    if kind == "hml":  # without a name, as old models are, the rank says which of the two it is
+        expected = "factorized" if midus["value_rank"] > 0 else "dense"
+        values = midus.get("values", expected)
+        require(values == expected, f"config.json: midus.values {values} is not known, or has another value_rank")
     return Memory(
         kind,
         tuple(midus["positions"]),

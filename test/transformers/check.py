@@ -435,6 +435,16 @@ def check_trained(programs, config, folder):
                                pad_token_id=0, use_cache=True)
     demand(bytes(continued[0].tolist()) + b"\n" == text, "sample wrote", text, "and transformers", bytes(continued[0].tolist()))
     check_memory_model(model, directory, ids)
+
+    settings = json.loads((directory / "config.json").read_text())
+    settings["midus"]["values"] = "nobodys"
+    (directory / "config.json").write_text(json.dumps(settings))
+    try:
+        opened(directory)
+    except ValueError as error:
+        demand("nobodys" in str(error), "a value policy that the code does not have is refused with", error)
+    else:
+        raise Failed("a model with another value policy was opened")
     return f"logits within {worst:.1e}, gradients and the text sampled too"
 
 

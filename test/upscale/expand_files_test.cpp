@@ -68,12 +68,16 @@ const UpscaleOptions hive{.positions = {0, 3}, .num_keys = 8, .top_k = 2, .value
 TEST_CASE("expand_files: the file is what the plan says, for every policy and type (DU-03)") {
   UpscaleOptions dense = hive;
   dense.value_rank = 0;
-  const std::vector<UpscaleOptions> all{
-      hive,
-      dense,
-      {.policy = "pkm", .positions = {1}, .num_keys = 8, .top_k = 2, .memory_heads = 3, .query_dim = 10},
-      {.policy = "llama_pro", .positions = {1, 3}},
-      {.policy = "solar"}};
+  const std::vector<UpscaleOptions> all{hive,
+                                        dense,
+                                        {.policy = Policy::pkm,
+                                         .positions = {1},
+                                         .num_keys = 8,
+                                         .top_k = 2,
+                                         .memory_heads = 3,
+                                         .query_dim = 10},
+                                        {.policy = Policy::llama_pro, .positions = {1, 3}},
+                                        {.policy = Policy::solar}};
   for (const Dtype dtype : {Dtype::f32, Dtype::bf16, Dtype::f64})
     for (const bool tied : {false, true})
       for (const UpscaleOptions& options : all) {
@@ -119,7 +123,7 @@ TEST_CASE("expand_files: detach gives the base back, byte for byte") {
 TEST_CASE("expand_files: detach leaves LLaMA-Pro's layers and their history") {
   const TemporaryDirectory directory;
   write_random_model(directory / "base", base);
-  const UpscaleOptions pro{.policy = "llama_pro", .positions = {1}};
+  const UpscaleOptions pro{.policy = Policy::llama_pro, .positions = {1}};
   expand(directory / "base", directory / "pro", pro);
   expand(directory / "base", directory / "midus", hive);
   expand(directory / "midus", directory / "both", pro);

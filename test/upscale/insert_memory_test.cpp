@@ -49,35 +49,37 @@ std::map<std::string, std::vector<double>> gradients_of(Model& model) {
 }  // namespace
 
 TEST_CASE("insert_memory: where each tensor of a block comes from") {
-  const MemoryStart start{.query_dim = 16, .value_rank = 4, .attention_width = 64};
-  const auto source = [&](const char* part) { return memory_source(part, 3, start); };
-  CHECK(source("input_layernorm.weight") == TensorSource::copy_of("model.layers.3.input_layernorm.weight"));
-  CHECK(source("self_attn.q_proj.weight") == TensorSource::copy_of("model.layers.3.self_attn.q_proj.weight"));
-  CHECK(source("memory.values") == TensorSource::zeros());
-  CHECK(source("memory.value_proj") == TensorSource::normal(0.5));           // variance 1/r
-  CHECK(source("memory.row_keys") == TensorSource::uniform(0.25));           // ±1/√D
-  CHECK(source("memory.query_proj.weight") == TensorSource::normal(0.125));  // variance 1/(H·D)
-  MemoryStart spread = start;
-  spread.key_spread = 0.5;
-  CHECK(memory_source("memory.col_keys", 3, spread) == TensorSource::normal(0.5));
-  CHECK(message_of([&] { source("memory.gate"); }).find("InsertOptions::others") != std::string::npos);
-  spread.others["memory.gate"] = TensorSource::uniform(2);
-  CHECK(memory_source("memory.gate", 3, spread) == TensorSource::uniform(2));
+  const Deepening hive = insert_memory(Policy::midus, 6, {}, {3});
+  const auto source = [&](const Deepening& deepening, const TensorSpec& tensor) {
+    return deepening.start(tensor.role, tensor.start, "model.layers.3." + std::string(tensor.name));
+  };
+  CHECK(source(hive, norm_tensor(64)) == TensorSource::copy_of("model.layers.3.weight"));
+  CHECK(source(hive, attention_head_tensors(64, 4, 4, 16)[0]) ==
+        TensorSource::copy_of("model.layers.3.q_proj.weight"));
+  const auto values = FactorizedValue<4>::tensors({.slots = 9, .heads = 4, .head_width = 16, .rank = 4});
+  CHECK(source(hive, values[0]) == TensorSource::zeros());
+  CHECK(source(hive, values[1]) == TensorSource::normal(0.5));  // variance 1/r
+  const auto keys = sub_key_tensors(4, 3, 16);
+  CHECK(source(hive, keys[0]) == TensorSource::uniform(0.25));  // ±1/√D
+  CHECK(source(hive, product_key_memory_tensors(64, 64, 4, 3, 16)[0]) ==
+        TensorSource::normal(0.125));  // variance 1/(H·D)
+  const Deepening spread = insert_memory(Policy::midus, 6, {}, {3}, 0.5);
+  CHECK(source(spread, keys[1]) == TensorSource::normal(0.5));
+  CHECK(source(spread, values[1]) == TensorSource::normal(0.5));
+  CHECK(source(spread, TensorSpec{"bank", {4}, Role::table, Start::uniform(2)}) == TensorSource::uniform(2));
 }
 
 TEST_CASE("insert_memory: blocks are numbered by position, old ones too") {
-  const Deepening deepening = insert_memory("midus", 6, {1, 4}, {5, 0, 2}, {});
+  const Deepening deepening = insert_memory(Policy::midus, 6, {1, 4}, {5, 0, 2});
   CHECK(deepening.positions == std::vector<Index>{0, 1, 2, 4, 5});
   CHECK(deepening.memory_blocks ==
         std::vector<BlockOrigin>{{0, true}, {0, false}, {2, true}, {1, false}, {5, true}});
   CHECK(deepening.parent_positions == std::vector<Index>{0, 2, 5});
   CHECK(message_of([] {
-          insert_memory("midus", 6, {1, 4}, {4}, {});
+          insert_memory(Policy::midus, 6, {1, 4}, {4});
         }) ==
         "midus: position 4 is taken: a Memory block stands before that layer, and blocks are never stacked");
-  MemoryStart start;
-  start.key_spread = 0;
-  CHECK(message_of([&] { insert_memory("midus", 6, {}, {4}, start); }) ==
+  CHECK(message_of([&] { insert_memory(Policy::midus, 6, {}, {4}, 0.0); }) ==
         "midus: the spread of the keys must be positive, but is 0");
 }
 
@@ -97,7 +99,7 @@ TEST_CASE("upscale: twice, the first blocks are renumbered with what they learne
   using Twice = Upscaled<Base, Hive, BeforeLayers<0, 1, 2>>;
   Cpu<float> device(2);
   auto once = random_model<Once>(device);
-  once.expansions = {{"midus", {"model.memory_blocks.0."}, 3, {1}, 1}};
+  once.expansions = {{Policy::midus, {"model.memory_blocks.0."}, 3, {1}, 1}};
   const auto before = logits_of(once);
   const auto parameters = parameters_of(once);
   auto twice = upscale<Twice>(std::move(once), {.seed = 2});
@@ -107,9 +109,9 @@ TEST_CASE("upscale: twice, the first blocks are renumbered with what they learne
         parameters.at("model.memory_blocks.0.memory.values"));
   CHECK(all_zero(after.at("model.memory_blocks.0.memory.values")));
   REQUIRE(twice.expansions.size() == 2);
-  CHECK(twice.expansions[0] == Expansion{"midus", {"model.memory_blocks.1."}, 3, {1}, 1});
+  CHECK(twice.expansions[0] == Expansion{Policy::midus, {"model.memory_blocks.1."}, 3, {1}, 1});
   CHECK(twice.expansions[1] ==
-        Expansion{"midus", {"model.memory_blocks.0.", "model.memory_blocks.2."}, 3, {0, 2}, 2});
+        Expansion{Policy::midus, {"model.memory_blocks.0.", "model.memory_blocks.2."}, 3, {0, 2}, 2});
   // Positions that are not those of the base and new ones: the base's block has no place.
   using Elsewhere = Upscaled<Base, Hive, BeforeLayers<0>>;
   auto again = random_model<Once>(device);

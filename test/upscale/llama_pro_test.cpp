@@ -11,11 +11,14 @@ TEST_CASE("llama_pro: copies follow their layers, and write nothing yet") {
   const Deepening deepening = insert_copies(4, {}, {3, 1});
   CHECK(deepening.layers ==
         std::vector<BlockOrigin>{{0, false}, {1, false}, {1, true}, {2, false}, {3, false}, {3, true}});
-  CHECK(source_of(deepening, "model.layers.2.self_attn.o_proj.weight") == TensorSource::zeros());
-  CHECK(source_of(deepening, "model.layers.2.mlp.down_proj.weight") == TensorSource::zeros());
-  CHECK(source_of(deepening, "model.layers.2.mlp.up_proj.weight").from ==
+  const auto source = [&](const char* name, Role role) {
+    return source_of(deepening, name, role, Start::copy());
+  };
+  CHECK(source("model.layers.2.self_attn.o_proj.weight", Role::output) == TensorSource::zeros());
+  CHECK(source("model.layers.2.mlp.down_proj.weight", Role::output) == TensorSource::zeros());
+  CHECK(source("model.layers.2.mlp.up_proj.weight", Role::matrix).from ==
         "model.layers.1.mlp.up_proj.weight");
-  CHECK(source_of(deepening, "model.layers.4.mlp.down_proj.weight").from ==
+  CHECK(source("model.layers.4.mlp.down_proj.weight", Role::output).from ==
         "model.layers.3.mlp.down_proj.weight");
   CHECK(message_of([] { insert_copies(4, {}, {4}); }) == "llama_pro: position 4: the base has layers 0 to 3");
 }
@@ -37,7 +40,8 @@ TEST_CASE("upscale_llama_pro: the same logits as the base's, as numbers") {
   CHECK(after.at("model.layers.2.mlp.down_proj.weight") ==
         parameters.at("model.layers.1.mlp.down_proj.weight"));
   REQUIRE(deeper.expansions.size() == 1);
-  CHECK(deeper.expansions[0] == Expansion{"llama_pro", {"model.layers.1.", "model.layers.4."}, 3, {0, 2}, 4});
+  CHECK(deeper.expansions[0] ==
+        Expansion{Policy::llama_pro, {"model.layers.1.", "model.layers.4."}, 3, {0, 2}, 4});
   deeper.train(inserted);
   CHECK(deeper.lowest_step() == 1);
 }

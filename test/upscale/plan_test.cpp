@@ -38,8 +38,8 @@ TEST_CASE("plan: blocks are spread evenly where no positions are given") {
   CHECK(last_of_groups(4, 4) == Positions{0, 1, 2, 3});
   CHECK(positions(make_plan(read(base), {})) == Positions{1, 3});
   CHECK(positions(make_plan(read(base), {.count = 4})) == Positions{0, 1, 2, 3});
-  CHECK(make_plan(read(base), {.policy = "llama_pro"}).deepening.parent_positions == Positions{3});
-  CHECK(make_plan(read(base), {.policy = "solar"}).deepening.layers.size() == 6);  // m = 1
+  CHECK(make_plan(read(base), {.policy = Policy::llama_pro}).deepening.parent_positions == Positions{3});
+  CHECK(make_plan(read(base), {.policy = Policy::solar}).deepening.layers.size() == 6);  // m = 1
 }
 
 TEST_CASE("plan: what is added is what docs/method.md says") {
@@ -51,13 +51,16 @@ TEST_CASE("plan: what is added is what docs/method.md says") {
   options.value_rank = 0;
   const Plan dense = make_plan(read(base), options);
   CHECK(dense.added_parameters() == 2 * (attention + keys + 4 * 64 * 16));
-  const Plan pkm_plan = make_plan(
-      read(base),
-      {.policy = "pkm", .positions = {0}, .num_keys = 8, .top_k = 2, .memory_heads = 3, .query_dim = 10});
+  const Plan pkm_plan = make_plan(read(base), {.policy = Policy::pkm,
+                                               .positions = {0},
+                                               .num_keys = 8,
+                                               .top_k = 2,
+                                               .memory_heads = 3,
+                                               .query_dim = 10});
   CHECK(pkm_plan.added_parameters() == attention + 30 * 64 + 2 * 3 * 8 * 5 + 64 * 64);
-  const Plan pro = make_plan(read(base), {.policy = "llama_pro", .positions = {1, 3}});
+  const Plan pro = make_plan(read(base), {.policy = Policy::llama_pro, .positions = {1, 3}});
   CHECK(pro.added_parameters() == 2 * (attention + 64 * 64 + 64 + 3 * 64 * 176));
-  const Plan solar = make_plan(read(base), {.policy = "solar", .overlap = 0});
+  const Plan solar = make_plan(read(base), {.policy = Policy::solar, .overlap = 0});
   CHECK(solar.added_parameters() == 2 * pro.added_parameters());
   CHECK(solar.trained_parameters == 0);
   for (const Plan* plan : {&hive, &dense, &pkm_plan, &pro}) {
@@ -75,14 +78,15 @@ TEST_CASE("plan: what is added is what docs/method.md says") {
 TEST_CASE("plan: config.json of the deeper model") {
   const Json midus = written(make_plan(read(base), {.positions = {3, 1}, .seed = 1}));
   CHECK(midus["model_type"] == "midus");
-  CHECK(midus["midus"].dump() == R"({"positions":[1,3],"num_keys":128,"top_k":16,"value_rank":64})");
+  CHECK(midus["midus"].dump() ==
+        R"({"positions":[1,3],"num_keys":128,"top_k":16,"values":"factorized","value_rank":64})");
   CHECK(midus["depth_upscaling"].dump() ==
         R"({"version":1,"history":[{"policy":"midus","inserted":["model.memory_blocks.0.",)"
         R"("model.memory_blocks.1."],"parent_layers":4,"parent_positions":[1,3],"seed":1}]})");
-  const Json pro = written(make_plan(read(base), {.policy = "llama_pro", .positions = {1}}));
+  const Json pro = written(make_plan(read(base), {.policy = Policy::llama_pro, .positions = {1}}));
   CHECK(pro["num_hidden_layers"] == 5);
   CHECK(pro["model_type"] == "llama");
-  const Json solar = written(make_plan(read(base), {.policy = "solar"}));
+  const Json solar = written(make_plan(read(base), {.policy = Policy::solar}));
   CHECK(solar["num_hidden_layers"] == 6);
   CHECK(solar["depth_upscaling"]["history"][0]["inserted"].empty());
 }
@@ -97,7 +101,7 @@ TEST_CASE("plan: expanding MIDUS again") {
   CHECK(plan.deeper.history[0].inserted ==
         std::vector<std::string>{"model.memory_blocks.1.", "model.memory_blocks.3."});
   CHECK(plan.deeper.history[1] ==
-        Expansion{"midus", {"model.memory_blocks.0.", "model.memory_blocks.2."}, 4, {0, 2}, 2});
+        Expansion{Policy::midus, {"model.memory_blocks.0.", "model.memory_blocks.2."}, 4, {0, 2}, 2});
   CHECK(plan.trained_parameters == plan.added_parameters());
   CHECK(positions(make_plan(read(once), {.count = 1})) == Positions{1, 2, 3});  // the middle of 0 and 2
   written(plan);
@@ -108,45 +112,56 @@ TEST_CASE("plan: expanding MIDUS again") {
         "same");
   CHECK(refusal(once, {.top_k = 4}).find("midus: top-k is 4") == 0);
   CHECK(refusal(once, {.value_rank = 0}).find("midus: value-rank is 0") == 0);
-  CHECK(refusal(once, {.policy = "pkm"}).find("has Memory blocks of another kind, hml") != std::string::npos);
-  CHECK(refusal(once, {.policy = "solar"}).find("solar: config.json has Memory blocks") == 0);
+  CHECK(refusal(once, {.policy = Policy::pkm}).find("has Memory blocks of another kind, hml") !=
+        std::string::npos);
+  CHECK(refusal(once, {.policy = Policy::solar}).find("solar: config.json has Memory blocks") == 0);
   CHECK(refusal(written(plan), {}) == "midus: config.json has a Memory block before every layer");
 }
 
 TEST_CASE("plan: LLaMA-Pro on MIDUS shifts the positions, and on LLaMA-Pro the prefixes") {
   const Json once = written(make_plan(read(base), {.positions = {0, 3}}));
-  const Plan pro = make_plan(read(once), {.policy = "llama_pro", .positions = {1, 3}});
+  const Plan pro = make_plan(read(once), {.policy = Policy::llama_pro, .positions = {1, 3}});
   CHECK(positions(pro) == Positions{0, 4});
   CHECK(pro.deeper.history[1].inserted == std::vector<std::string>{"model.layers.2.", "model.layers.5."});
   CHECK(pro.deeper.history[0] == read(once).history[0]);
-  const Plan again = make_plan(read(written(pro)), {.policy = "llama_pro", .positions = {0}});
+  const Plan again = make_plan(read(written(pro)), {.policy = Policy::llama_pro, .positions = {0}});
   CHECK(again.deeper.history[1].inserted == std::vector<std::string>{"model.layers.3.", "model.layers.6."});
   CHECK(positions(again) == Positions{0, 5});
   // SOLAR keeps a copied layer twice, and both are what LLaMA-Pro inserted.
-  const Json copied = written(make_plan(read(base), {.policy = "llama_pro", .positions = {1}}));
-  const Plan doubled = make_plan(read(copied), {.policy = "solar", .overlap = 0});
+  const Json copied = written(make_plan(read(base), {.policy = Policy::llama_pro, .positions = {1}}));
+  const Plan doubled = make_plan(read(copied), {.policy = Policy::solar, .overlap = 0});
   CHECK(doubled.deeper.history[0].inserted == std::vector<std::string>{"model.layers.2.", "model.layers.7."});
   written(doubled);
 }
 
 TEST_CASE("plan: what cannot be is refused with a sentence") {
-  CHECK(refusal(base, {.policy = "midas"}) ==
-        "policy must be midus, pkm, llama_pro or solar, but is \"midas\"");
-  CHECK(refusal(base, {.policy = "solar", .overlap = 2}).find("nothing is gained") != std::string::npos);
-  CHECK(refusal(base, {.policy = "solar", .positions = {1}}) == "solar has no positions; leave it out");
+  CHECK(policy_from("llama_pro") == Policy::llama_pro);
+  CHECK_FALSE(policy_from("midas"));
+  CHECK(refusal(base, {.values = "gated"})
+            .find("midus: this program does not have the values \"gated\", but "
+                  "dense, factorized") == 0);
+  CHECK(refusal(base, {.values = "dense", .value_rank = 3}) ==
+        "midus: the values \"dense\" have no value-rank, or 0, but it is 3");
+  CHECK(refusal(base, {.values = "factorized", .value_rank = 0}) ==
+        "midus: the values \"factorized\" need a value-rank of at least 1, but it is 0");
+  CHECK(refusal(base, {.policy = Policy::pkm, .values = "dense"}) == "pkm has no values; leave it out");
+  CHECK(refusal(base, {.policy = Policy::solar, .overlap = 2}).find("nothing is gained") !=
+        std::string::npos);
+  CHECK(refusal(base, {.policy = Policy::solar, .positions = {1}}) == "solar has no positions; leave it out");
   CHECK(refusal(base, {.overlap = 2}) == "midus has no overlap; leave it out");
   CHECK(refusal(base, {.memory_heads = 2}) == "midus has no memory-heads; leave it out");
-  CHECK(refusal(base, {.policy = "pkm", .value_rank = 2}) == "pkm has no value-rank; leave it out");
-  CHECK(refusal(base, {.policy = "llama_pro", .num_keys = 2}) == "llama_pro has no num-keys; leave it out");
+  CHECK(refusal(base, {.policy = Policy::pkm, .value_rank = 2}) == "pkm has no value-rank; leave it out");
+  CHECK(refusal(base, {.policy = Policy::llama_pro, .num_keys = 2}) ==
+        "llama_pro has no num-keys; leave it out");
   CHECK(refusal(base, {.positions = {1, 4}}) == "midus: position 4: the base has layers 0 to 3");
   CHECK(refusal(base, {.positions = {1}, .count = 2}) == "midus: count is 2, but 1 position is named");
   CHECK(refusal(base, {.count = 5}) == "midus: count must be in 1 ... 4, but is 5");
   CHECK(refusal(base, {.count = 0}) == "midus: count must be in 1 ... 4, but is 0");
   CHECK(refusal(base, {.num_keys = 8}) == "midus: top-k 16 must not exceed num-keys 8");
   CHECK(refusal(base, {.num_keys = 0, .top_k = 0}).find("num_keys") != std::string::npos);
-  CHECK(refusal(base, {.policy = "pkm", .query_dim = 7}).find("query_dim") != std::string::npos);
+  CHECK(refusal(base, {.policy = Policy::pkm, .query_dim = 7}).find("query_dim") != std::string::npos);
   CHECK(refusal(with(base, "head_dim", "8"), {}) ==
         "midus: a head-wise memory writes to the residual stream, so it needs num_attention_heads x head_dim "
         "= hidden_size; config.json has 4 x 8 and 64");
-  make_plan(read(with(base, "head_dim", "8")), {.policy = "pkm"});  // this one can be
+  make_plan(read(with(base, "head_dim", "8")), {.policy = Policy::pkm});  // this one can be
 }

@@ -41,7 +41,7 @@ TEST_CASE("upscale_solar: plain copies, and nothing to train as inserted") {
       CHECK(after.at("model.layers." + std::to_string(layer) + part) ==
             parameters.at("model.layers." + std::to_string(from[layer]) + part));
   REQUIRE(deeper.expansions.size() == 1);
-  CHECK(deeper.expansions[0] == Expansion{"solar", {}, 4, {}, 8});
+  CHECK(deeper.expansions[0] == Expansion{Policy::solar, {}, 4, {}, 8});
   CHECK(message_of([&] { deeper.train(inserted); }).find("solar inserts no block") != std::string::npos);
   deeper.train(everything);
 }

@@ -16,6 +16,7 @@
 #include "midus/core/shape.hpp"
 #include "midus/io/json.hpp"
 #include "midus/layers/rotary_table.hpp"
+#include "midus/layers/value_kinds.hpp"
 #include "midus/model/expansion.hpp"
 
 namespace midus {
@@ -30,12 +31,18 @@ struct MemoryConfig {
   std::vector<Index> positions;  ///< `positions[j]`: the layer that Memory block j comes just before
   Index num_keys = 0;            ///< n: sub-keys per side; n² slots
   Index top_k = 0;               ///< k: slots retrieved
-  Index value_rank = 0;          ///< r of factorized values (hml); 0: dense banks
+  std::string value_policy;      ///< its name (hml)
+  Index value_rank = 0;          ///< r, the value policy's own number (hml); 0 where it has none
   Index memory_heads = 0;        ///< H_m (pkm)
   Index query_dim = 0;           ///< D_m (pkm)
 
   bool operator==(const MemoryConfig&) const = default;
 };
+
+/// "hml" or "pkm", as config.json has it.
+constexpr const char* to_string(MemoryConfig::Kind kind) {
+  return kind == MemoryConfig::Kind::hml ? "hml" : "pkm";
+}
 
 /// A model as data. `read_llama_config` makes one and has checked everything in it; `to_json` writes it.
 struct LlamaConfig {
@@ -67,6 +74,7 @@ struct LlamaConfig {
 struct ShapeField {
   std::string name;
   std::string value;
+  bool is_text = false;  ///< config.json has it in quotes
 };
 
 /// "1.3.5"
@@ -91,11 +99,12 @@ inline std::vector<ShapeField> shape_fields(const LlamaConfig& config) {
   if (!config.memory) return fields;
   const MemoryConfig& memory = *config.memory;
   const bool hml = memory.kind == MemoryConfig::Kind::hml;
-  fields.push_back({"midus.memory", hml ? "hml" : "pkm"});
+  fields.push_back({"midus.memory", to_string(memory.kind), true});
   fields.push_back({"midus.positions", "[" + joined(memory.positions, ", ") + "]"});
   fields.push_back({"midus.num_keys", std::to_string(memory.num_keys)});
   fields.push_back({"midus.top_k", std::to_string(memory.top_k)});
   if (hml) {
+    fields.push_back({"midus.values", memory.value_policy, true});
     fields.push_back({"midus.value_rank", std::to_string(memory.value_rank)});
   } else {
     fields.push_back({"midus.memory_heads", std::to_string(memory.memory_heads)});
@@ -151,7 +160,8 @@ inline std::string shape_key(const LlamaConfig& config) {
   if (!config.memory) return key;
   const MemoryConfig& memory = *config.memory;
   const bool hml = memory.kind == MemoryConfig::Kind::hml;
-  key += text(hml ? "-hml" : "-pkm", "-n", memory.num_keys, "-k", memory.top_k);
+  key += text("-", to_string(memory.kind), "-n", memory.num_keys, "-k", memory.top_k);
+  if (hml && memory.value_policy != unnamed_value_policy(memory.value_rank)) key += "-" + memory.value_policy;
   key += hml ? text("-r", memory.value_rank) : text("-mh", memory.memory_heads, "-qd", memory.query_dim);
   const std::string at = joined(memory.positions, ".");
   return key + (at.size() <= 64 ? "-at" + at

@@ -17,6 +17,7 @@
 #include "midus/io/in_quotes.hpp"
 #include "midus/io/json_object.hpp"
 #include "midus/io/llama_config.hpp"
+#include "midus/layers/value_kinds.hpp"
 
 namespace midus {
 
@@ -142,15 +143,31 @@ inline RopeSettings read_rope(const JsonObject& config) {
   return rope;
 }
 
+/// The value policy of a `midus` section, and its number. Without a name it is one of the library's two.
+inline void read_values(const JsonObject& section, MemoryConfig& memory) {
+  const bool named = section.has("values");
+  memory.value_rank = named ? section.integer("value_rank", 0, config_limit::value_rank, 0)
+                            : section.integer("value_rank", 0, config_limit::value_rank);
+  memory.value_policy = unnamed_value_policy(memory.value_rank);
+  if (named) memory.value_policy = section.string("values");
+  const ValueKind* const kind = find_value_kind(memory.value_policy);
+  if (kind == nullptr)
+    section.refuse("values", "one of the value policies that this program has (" + value_kind_names() +
+                                 "); a program has another by its header (docs/adding_a_value_policy.md)");
+  if (kind->ranked != (memory.value_rank > 0))
+    section.refuse("value_rank", text(kind->ranked ? "at least 1" : "0", " for the values ",
+                                      in_quotes(memory.value_policy)));
+}
+
 /// The `midus` section of an already read base.
 inline MemoryConfig read_memory(const JsonObject& section, const LlamaConfig& config) {
   MemoryConfig memory;
-  const std::string kind = section.string("memory", "hml");
-  if (kind != "hml" && kind != "pkm") section.refuse("memory", "\"hml\" or \"pkm\"");
-  const bool hml = kind == "hml";
+  const std::string kind = section.string("memory", to_string(memory.kind));
+  const bool hml = kind == to_string(MemoryConfig::Kind::hml);
   memory.kind = hml ? MemoryConfig::Kind::hml : MemoryConfig::Kind::pkm;
+  if (kind != to_string(memory.kind)) section.refuse("memory", "\"hml\" or \"pkm\"");
   if (hml)
-    section.allow_only({"memory", "positions", "num_keys", "top_k", "value_rank"});
+    section.allow_only({"memory", "positions", "num_keys", "top_k", "values", "value_rank"});
   else
     section.allow_only({"memory", "positions", "num_keys", "top_k", "memory_heads", "query_dim"});
 
@@ -162,7 +179,7 @@ inline MemoryConfig read_memory(const JsonObject& section, const LlamaConfig& co
   memory.num_keys = section.integer("num_keys", 1, config_limit::num_keys);
   memory.top_k = section.integer("top_k", 1, memory.num_keys);
   if (hml) {
-    memory.value_rank = section.integer("value_rank", 0, config_limit::value_rank);
+    read_values(section, memory);
     if (config.num_attention_heads * config.head_dim != config.hidden_size)
       fail(section.file(), ": head-wise memory needs num_attention_heads x head_dim = hidden_size, found ",
            config.num_attention_heads, " x ", config.head_dim, " and ", config.hidden_size);
@@ -201,10 +218,9 @@ inline std::vector<Expansion> read_history(const JsonObject& section, const Llam
     const JsonObject entry(json, section.file(), text("depth_upscaling.history[", history.size(), "]"));
     entry.allow_only({"policy", "inserted", "parent_layers", "parent_positions", "seed"});
     Expansion expansion;
-    expansion.policy = entry.string("policy");
-    if (expansion.policy != "midus" && expansion.policy != "pkm" && expansion.policy != "llama_pro" &&
-        expansion.policy != "solar")
-      entry.refuse("policy", "\"midus\", \"pkm\", \"llama_pro\" or \"solar\"");
+    const std::optional<Policy> policy = policy_from(entry.string("policy"));
+    if (!policy) entry.refuse("policy", "\"midus\", \"pkm\", \"llama_pro\" or \"solar\"");
+    expansion.policy = *policy;
     expansion.inserted = entry.strings("inserted");
     for (const std::string& name : expansion.inserted)
       if (!is_block_prefix(name, config.num_hidden_layers, blocks))

@@ -36,11 +36,12 @@ inline const char* torch_name(Dtype dtype) {
 inline Json memory_to_json(const MemoryConfig& memory) {
   Json json = Json::object();
   const bool hml = memory.kind == MemoryConfig::Kind::hml;
-  if (!hml) json["memory"] = "pkm";  // absent means "hml"
+  if (!hml) json["memory"] = to_string(memory.kind);  // absent means "hml"
   json["positions"] = memory.positions;
   json["num_keys"] = memory.num_keys;
   json["top_k"] = memory.top_k;
   if (hml) {
+    json["values"] = memory.value_policy;
     json["value_rank"] = memory.value_rank;
   } else {
     json["memory_heads"] = memory.memory_heads;
@@ -54,7 +55,7 @@ inline Json history_to_json(const std::vector<Expansion>& history) {
   Json entries = Json::array();
   for (const Expansion& expansion : history) {
     Json entry = Json::object();
-    entry["policy"] = expansion.policy;
+    entry["policy"] = std::string(names_of(expansion.policy).name);
     entry["inserted"] = expansion.inserted;
     entry["parent_layers"] = expansion.parent_layers;
     entry["parent_positions"] = expansion.parent_positions;
@@ -173,7 +174,9 @@ inline Json to_json(const LlamaConfig& config) {
 /// Writes `directory/config.json`, atomically, and beside it the Python code of a model with Memory blocks.
 inline void write_llama_config(const LlamaConfig& config, const std::filesystem::path& directory) {
   write_file(directory / "config.json", dump_json(to_json(config)) + "\n");
-  if (config.memory) write_python_files(directory);
+  if (!config.memory) return;
+  const ValueKind* const kind = find_value_kind(config.memory->value_policy);
+  write_python_files(directory, kind ? kind->python : "");
 }
 
 }  // namespace midus

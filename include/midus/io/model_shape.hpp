@@ -3,6 +3,7 @@
 
 #include "midus/io/in_quotes.hpp"
 #include "midus/io/llama_config.hpp"
+#include "midus/layers/value_kinds.hpp"
 #include "midus/model/language_model.hpp"
 
 namespace midus {
@@ -13,7 +14,9 @@ template <int Heads, int Keys, int TopK, class Value>
 MemoryConfig memory_config(HeadwiseMemory<Heads, Keys, TopK, Value>) {
   MemoryConfig memory;
   memory.kind = MemoryConfig::Kind::hml;
-  memory.num_keys = Keys, memory.top_k = TopK, memory.value_rank = Value::rank;
+  memory.num_keys = Keys, memory.top_k = TopK;
+  memory.value_policy = Value::name, memory.value_rank = Value::rank;
+  know_values<Value>();  // whoever has the type may read its files
   return memory;
 }
 template <int MemoryHeads, int Keys, int TopK, int QueryDim>

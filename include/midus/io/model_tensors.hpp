@@ -12,7 +12,14 @@
 #include "midus/core/error.hpp"
 #include "midus/core/visit.hpp"
 #include "midus/io/checkpoint_files.hpp"
+#include "midus/io/in_quotes.hpp"
 #include "midus/io/llama_config.hpp"
+#include "midus/layers/attention.hpp"
+#include "midus/layers/embedding.hpp"
+#include "midus/layers/product_key_memory.hpp"
+#include "midus/layers/rms_norm.hpp"
+#include "midus/layers/swiglu.hpp"
+#include "midus/layers/value_kinds.hpp"
 
 namespace midus {
 
@@ -20,6 +27,8 @@ namespace midus {
 struct ParameterShape {
   std::string name;
   std::vector<Index> shape;
+  Role role;
+  Start start;  ///< in an inserted block
 };
 
 /// How many values a tensor of this shape has.
@@ -32,55 +41,65 @@ inline Index element_count(const std::vector<Index>& shape) {
 inline constexpr std::string_view head_name = "lm_head.weight";
 inline constexpr std::string_view embedding_name = "model.embed_tokens.weight";
 
+/// The tensors of the memory in each Memory block. Throws `Error` where this program does not have its value
+/// policy.
+inline std::vector<TensorSpec> memory_tensors(const LlamaConfig& config) {
+  const MemoryConfig& m = *config.memory;
+  const Index H = config.num_attention_heads, D = config.head_dim;
+  if (m.kind == MemoryConfig::Kind::pkm) {
+    const auto tensors =
+        product_key_memory_tensors(H * D, config.hidden_size, m.memory_heads, m.num_keys, m.query_dim);
+    return {tensors.begin(), tensors.end()};
+  }
+  const ValueKind* const kind = find_value_kind(m.value_policy);
+  if (kind == nullptr)
+    fail(config.file, ": this program does not have the value policy ", in_quotes(m.value_policy), ", but ",
+         value_kind_names());
+  const auto keys = sub_key_tensors(H, m.num_keys, D);
+  std::vector<TensorSpec> tensors(keys.begin(), keys.end());
+  for (const TensorSpec& tensor :
+       kind->tensors({.slots = m.num_keys * m.num_keys, .heads = H, .head_width = D, .rank = m.value_rank}))
+    tensors.push_back(tensor);
+  return tensors;
+}
+
 /// Every tensor of the model, in a fixed order: the embedding, the layers, the Memory blocks, the last norm,
-/// and the head where it is not tied to the embedding.
+/// and the head where it is not tied to the embedding. What a tensor is, its layer says.
 inline std::vector<ParameterShape> parameter_shapes(const LlamaConfig& config) {
-  const Index d = config.hidden_size, f = config.intermediate_size, D = config.head_dim;
-  const Index H = config.num_attention_heads, queries = H * D, keys = config.num_key_value_heads * D;
+  const Index d = config.hidden_size, H = config.num_attention_heads, D = config.head_dim;
   std::vector<ParameterShape> all;
-  const auto add = [&](const Path& path, std::vector<Index> shape) {
-    all.push_back({path.str(), std::move(shape)});
+  const auto add = [&](const Path& path, const TensorSpec& tensor) {
+    all.push_back({(path / tensor.name).str(),
+                   {tensor.extents, tensor.extents + tensor.rank},
+                   tensor.role,
+                   tensor.start});
+  };
+  const auto add_all = [&](const Path& path, const auto& tensors) {
+    for (const TensorSpec& tensor : tensors) add(path, tensor);
   };
   const auto add_attention_inputs = [&](const Path& block) {
-    add(block / "input_layernorm" / "weight", {d});
-    add(block / "self_attn" / "q_proj" / "weight", {queries, d});
-    add(block / "self_attn" / "k_proj" / "weight", {keys, d});
-    add(block / "self_attn" / "v_proj" / "weight", {keys, d});
+    add(block / "input_layernorm", norm_tensor(d));
+    add_all(block / "self_attn", attention_head_tensors(d, H, config.num_key_value_heads, D));
   };
 
-  add(Path(std::string(embedding_name)), {config.vocab_size, d});
+  add(Path("model") / "embed_tokens", embedding_tensor(config.vocab_size, d));
   for (Index i = 0; i < config.num_hidden_layers; ++i) {
     const Path layer = Path("model") / "layers" / i;
     add_attention_inputs(layer);
-    add(layer / "self_attn" / "o_proj" / "weight", {d, queries});
-    add(layer / "post_attention_layernorm" / "weight", {d});
-    add(layer / "mlp" / "gate_proj" / "weight", {f, d});
-    add(layer / "mlp" / "up_proj" / "weight", {f, d});
-    add(layer / "mlp" / "down_proj" / "weight", {d, f});
+    add(layer / "self_attn", attention_output_tensor(d, H, D));
+    add(layer / "post_attention_layernorm", norm_tensor(d));
+    add_all(layer / "mlp", swiglu_tensors(d, config.intermediate_size));
   }
   if (config.memory) {
-    const MemoryConfig& m = *config.memory;
-    const Index n = m.num_keys, slots = n * n;
-    for (std::size_t j = 0; j < m.positions.size(); ++j) {
-      const Path block = Path("model") / "memory_blocks" / j, memory = block / "memory";
+    const std::vector<TensorSpec> tensors = memory_tensors(config);
+    for (std::size_t j = 0; j < config.memory->positions.size(); ++j) {
+      const Path block = Path("model") / "memory_blocks" / j;
       add_attention_inputs(block);
-      const bool hml = m.kind == MemoryConfig::Kind::hml;
-      const Index heads = hml ? H : m.memory_heads, query = hml ? D : m.query_dim;
-      if (!hml) add(memory / "query_proj" / "weight", {heads * query, queries});
-      add(memory / "row_keys", {heads, n, query / 2});
-      add(memory / "col_keys", {heads, n, query / 2});
-      if (!hml) {
-        add(memory / "values", {slots, d});
-      } else if (m.value_rank == 0) {
-        add(memory / "values", {H, slots, D});
-      } else {
-        add(memory / "values", {slots, m.value_rank});
-        add(memory / "value_proj", {H, m.value_rank, D});
-      }
+      add_all(block / "memory", tensors);
     }
   }
-  add(Path("model") / "norm" / "weight", {d});
-  if (!config.tie_word_embeddings) add(Path(std::string(head_name)), {config.vocab_size, d});
+  add(Path("model") / "norm", norm_tensor(d));
+  if (!config.tie_word_embeddings) add(Path("lm_head"), {"weight", {config.vocab_size, d}});
   return all;
 }
 

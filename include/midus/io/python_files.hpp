@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -19,10 +20,13 @@ inline constexpr std::pair<const char*, const char*> midus_auto_map[] = {
     {"AutoModel", "modeling_midus.MidusModel"},
     {"AutoModelForCausalLM", "modeling_midus.MidusForCausalLM"}};
 
-/// Writes both files into a directory.
-inline void write_python_files(const std::filesystem::path& directory) {
+/// Writes both files into a directory. `own` is the code of a value policy that is not midus' own: a class,
+/// and the line that enters it into the table `MEMORIES`.
+inline void write_python_files(const std::filesystem::path& directory, std::string_view own = {}) {
   write_file(directory / configuration_midus_name, configuration_midus_py);
-  write_file(directory / modeling_midus_name, modeling_midus_py);
+  std::string code(modeling_midus_py);
+  if (!own.empty()) code += "\n" + std::string(own);
+  write_file(directory / modeling_midus_name, code);
 }
 
 }  // namespace midus

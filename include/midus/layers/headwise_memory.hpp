@@ -31,7 +31,7 @@ concept ScattersValues = requires(const V values, D& device, MemoryRead<D> read,
                                   const typename V::Saved& saved, Out<D, 3> dweights) {
   values.backward(device, read, saved, In<D, 3>(dweights), dweights);
 };
-/// The same where values depend on `read.query`: backward also adds to the query's gradient.
+/// The same where values depend on `read.query`: backward also overwrites the gradient of that.
 template <class V, class D>
 concept ScattersValuesAndQuery = requires(const V values, D& device, MemoryRead<D> read,
                                           const typename V::Saved& saved, Out<D, 3> d) {
@@ -91,12 +91,10 @@ struct HeadwiseMemoryLayer {
                 Out<Device, 3> dquery) const {
     const auto scope = device.scope();
     const auto dweights = device.allocate(saved.read.weights.shape());
-    if constexpr (values_read_query) {
-      device.fill(dquery, S(0));
+    if constexpr (values_read_query)
       value.backward(device, saved.read, saved.value, dy, dweights, dquery);
-    } else {
+    else
       value.backward(device, saved.read, saved.value, dy, dweights);
-    }
     run(device, ProductKeyTopKBackward<S>{.query = query,
                                           .row_keys = row_keys.value,
                                           .col_keys = col_keys.value,

@@ -1,17 +1,47 @@
 // What is new in an up-scaled model, and what trains.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "midus/core/error.hpp"
 
 namespace midus {
 
+/// How a model is made deeper.
+enum class Policy { midus, pkm, llama_pro, solar };
+
+/// What is said of a policy in more than one place.
+struct PolicyNames {
+  std::string_view name;   ///< in config.json and on the command line
+  std::string_view title;  ///< as papers write it
+  bool inserts_memory;     ///< it inserts Memory blocks, which can be detached again
+  bool keeps_logits;       ///< the deeper model computes what its base does, until it is trained
+};
+/// By `Policy`.
+inline constexpr std::array<PolicyNames, 4> policies{{{"midus", "MIDUS", true, true},
+                                                      {"pkm", "PKM", true, true},
+                                                      {"llama_pro", "LLaMA-Pro", false, true},
+                                                      {"solar", "SOLAR", false, false}}};
+
+constexpr const PolicyNames& names_of(Policy policy) { return policies[static_cast<std::size_t>(policy)]; }
+inline std::ostream& operator<<(std::ostream& out, Policy policy) { return out << names_of(policy).name; }
+
+constexpr std::optional<Policy> policy_from(std::string_view name) {
+  for (std::size_t i = 0; i < policies.size(); ++i)
+    if (policies[i].name == name) return static_cast<Policy>(i);
+  return std::nullopt;
+}
+
 /// One expansion, as config.json records it under `depth_upscaling` (docs/checkpoint.md).
 struct Expansion {
-  std::string policy;                 ///< midus, pkm, llama_pro or solar
+  Policy policy = Policy::midus;
   std::vector<std::string> inserted;  ///< name prefixes in the model as it is now
   int parent_layers = 0;
   std::vector<int> parent_positions;

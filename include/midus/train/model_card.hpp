@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -70,11 +71,10 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
   if (!model.expansions.empty()) {
     out += "\n## Up-scaling\n";
     for (const Expansion& expansion : model.expansions) {
-      std::string inserted;
-      for (const std::string& prefix : expansion.inserted)
-        inserted += (inserted.empty() ? "" : ", ") + prefix;
-      out += "- " + detail::as_code(expansion.policy) + ", seed " + std::to_string(expansion.seed) +
-             (inserted.empty() ? "" : ": " + detail::as_code(inserted)) + "\n";
+      std::string blocks;
+      for (const std::string& prefix : expansion.inserted) blocks += (blocks.empty() ? "" : ", ") + prefix;
+      out += "- " + detail::as_code(names_of(expansion.policy).name) + ", seed " +
+             std::to_string(expansion.seed) + (blocks.empty() ? "" : ": " + detail::as_code(blocks)) + "\n";
     }
   }
   out += "\n## Training\n" + detail::as_code_block(describe_trained(model));
@@ -96,17 +96,20 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
                                  "tokenizer = AutoTokenizer.from_pretrained(directory)\n"
                                  "model = AutoModelForCausalLM.from_pretrained(directory",
                                  config.memory ? ", trust_remote_code=True" : "", ")\n"));
-  bool projects_queries =
-      false;  // PEFT merges no layer inside a module one of whose own parameters it targets
-  model.visit([&](const Path& path, const auto&) {
-    projects_queries = projects_queries || path.str().ends_with(".memory.query_proj.weight");
+  std::set<std::string> tables;  // of memories, as PEFT names them
+  model.visit([&](const Path&, const auto& parameter) {
+    if (parameter.role == Role::table) tables.insert(text("\"memory.", parameter.name, "\""));
   });
+  std::string targets;
+  for (const std::string& table : tables) targets += (targets.empty() ? "" : ", ") + table;
+  // PEFT merges no layer inside a module one of whose own parameters it targets.
+  const bool projects_queries = config.memory && config.memory->kind == MemoryConfig::Kind::pkm;
   out += "LoRA by PEFT on all that multiplies" +
          std::string(config.memory ? " and on the memories' values" : "") + ":\n\n";
   out += detail::as_code_block(
       text("from peft import LoraConfig, get_peft_model\n"
            "settings = LoraConfig(task_type=\"CAUSAL_LM\", target_modules=\"all-linear\"",
-           config.memory ? ", target_parameters=[\"memory.values\"]" : "",
+           config.memory ? ", target_parameters=[" + targets + "]" : "",
            projects_queries ? ", exclude_modules=[\"query_proj\"]" : "",
            ")\n"
            "model = get_peft_model(model, settings)\n"));

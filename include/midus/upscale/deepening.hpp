@@ -28,14 +28,15 @@ struct BlockOrigin {
 /// What one expansion does to the blocks of a model: the common form of all policies (`insert_memory.hpp`,
 /// `llama_pro.hpp`, `solar.hpp`). The embedding, the last norm and the head stay what they are.
 struct Deepening {
-  std::string policy;                      ///< as config.json names it
+  Policy policy = Policy::midus;
   Index parent_layers = 0;                 ///< layers of the base
   std::vector<Index> parent_positions;     ///< where blocks were inserted, by the base's layers
   std::vector<BlockOrigin> layers;         ///< of the deeper model
   std::vector<BlockOrigin> memory_blocks;  ///< of the deeper model
   std::vector<Index> positions;            ///< of `memory_blocks`: the layer that each comes just before
-  /// The start of a tensor of an inserted block: its name within the block, and the block's `from`.
-  std::function<TensorSource(std::string_view part, Index from)> start;
+  /// The start of a tensor of an inserted block: of its role and what it says of itself (`TensorSpec`), and
+  /// of the tensor of that name in the layer that the block starts from.
+  std::function<TensorSource(Role role, const Start& start, std::string beside)> start;
 };
 
 inline constexpr std::string_view layer_prefix = "model.layers.",
@@ -63,13 +64,15 @@ struct BlockTensor {
 };
 
 /// Where the tensor `name` of the deeper model comes from.
-inline TensorSource source_of(const Deepening& deepening, std::string_view name) {
+inline TensorSource source_of(const Deepening& deepening, std::string_view name, Role role,
+                              const Start& start) {
   const BlockTensor tensor(name);
   if (tensor.prefix.empty()) return TensorSource::copy_of(std::string(name));
   const bool is_layer = tensor.prefix == layer_prefix;
   const BlockOrigin& origin =
       (is_layer ? deepening.layers : deepening.memory_blocks).at(static_cast<std::size_t>(tensor.number));
-  if (origin.inserted) return deepening.start(tensor.part, origin.from);
+  if (origin.inserted)
+    return deepening.start(role, start, block_name(layer_prefix, origin.from) + std::string(tensor.part));
   return TensorSource::copy_of(block_name(tensor.prefix, origin.from) + std::string(tensor.part));
 }
 
@@ -117,8 +120,7 @@ inline std::vector<Expansion> history_after(const Deepening& deepening, std::vec
 
 /// The layers of a base that the user named, ascending. Throws `Error` where one is out of range or named
 /// twice.
-inline std::vector<Index> checked_positions(std::vector<Index> positions, Index layers,
-                                            const std::string& policy) {
+inline std::vector<Index> checked_positions(std::vector<Index> positions, Index layers, Policy policy) {
   if (positions.empty()) fail(policy, ": name at least one position");
   std::sort(positions.begin(), positions.end());
   for (std::size_t i = 0; i < positions.size(); ++i) {

@@ -89,9 +89,8 @@ inline void write_expanded(const ModelOnDisk& base, const Plan& plan, const std:
 inline LlamaConfig detached_config(LlamaConfig config) {
   if (!config.memory) fail(config.file, ": this model has no Memory blocks to detach");
   config.memory.reset();
-  std::erase_if(config.history, [](const Expansion& expansion) {
-    return expansion.policy == "midus" || expansion.policy == "pkm";
-  });
+  std::erase_if(config.history,
+                [](const Expansion& expansion) { return names_of(expansion.policy).inserts_memory; });
   return config;
 }
 

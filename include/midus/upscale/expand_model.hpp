@@ -51,15 +51,17 @@ LanguageModel<Deeper, D> expand_model(LanguageModel<Base, D>&& base, const Deepe
 
   std::vector<std::string> names;
   std::map<std::string, View<S, 1>> tensors;
+  std::vector<TensorSource> sources;
   model.visit([&](const Path& path, auto& parameter) {
     names.push_back(path.str());
     tensors[path.str()] = parameter.master.flat();
+    sources.push_back(source_of(deepening, path.str(), parameter.role, parameter.start));
   });
   // A tensor that the base has under the same name holds the base's values now. No block moves down, so from
   // the last name to the first every source is read before it is overwritten.
   for (std::size_t i = names.size(); i-- > 0;) {
     const View<S, 1> to = tensors.at(names[i]);
-    const TensorSource source = source_of(deepening, names[i]);
+    const TensorSource& source = sources[i];
     if (!source.is_copy())
       fill(source, seed, names[i], std::span(to.data(), static_cast<std::size_t>(to.size())));
     else if (source.from != names[i])

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,20 +12,14 @@
 
 namespace midus {
 
-/// Where a tensor of an inserted copy comes from: the two matrices that write to the residual stream are
-/// zero.
-inline TensorSource copied_layer_source(std::string_view part, Index layer) {
-  if (part == "self_attn.o_proj.weight" || part == "mlp.down_proj.weight") return TensorSource::zeros();
-  return TensorSource::copy_of(block_name(layer_prefix, layer) + std::string(part));
-}
-
-/// A copy after each of the layers `after` of a base of `layers` layers. Memory blocks that the base has, at
+/// A copy after each of the layers `after` of a base of `layers` layers, whose two matrices that write to the
+/// residual stream are zero: it changes nothing yet. Memory blocks that the base has, at
 /// `positions`, stay before the layer that they were before. Throws `Error` where a layer is out of range or
 /// named twice.
 inline Deepening insert_copies(Index layers, const std::vector<Index>& positions,
                                const std::vector<Index>& after) {
   Deepening deepening;
-  deepening.policy = "llama_pro";
+  deepening.policy = Policy::llama_pro;
   deepening.parent_layers = layers;
   deepening.parent_positions = checked_positions(after, layers, deepening.policy);
   const std::vector<Index>& copied = deepening.parent_positions;
@@ -38,7 +31,9 @@ inline Deepening insert_copies(Index layers, const std::vector<Index>& positions
     deepening.positions.push_back(position + std::count_if(copied.begin(), copied.end(),
                                                            [&](Index layer) { return layer < position; }));
   deepening.memory_blocks = kept_blocks(positions.size());
-  deepening.start = copied_layer_source;
+  deepening.start = [](Role role, const Start&, std::string beside) {
+    return role == Role::output ? TensorSource::zeros() : TensorSource::copy_of(std::move(beside));
+  };
   return deepening;
 }
 

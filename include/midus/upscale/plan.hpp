@@ -15,6 +15,7 @@
 #include "midus/io/llama_config.hpp"
 #include "midus/io/llama_config_writer.hpp"
 #include "midus/io/model_tensors.hpp"
+#include "midus/layers/value_kinds.hpp"
 #include "midus/upscale/insert_memory.hpp"
 #include "midus/upscale/llama_pro.hpp"
 #include "midus/upscale/solar.hpp"
@@ -24,12 +25,13 @@ namespace midus {
 /// What a user asks for. What is left out has the defaults that `make_plan` says; what does not belong to the
 /// policy is refused.
 struct UpscaleOptions {
-  std::string policy = "midus";         ///< midus, pkm, llama_pro or solar
+  Policy policy = Policy::midus;
   std::vector<Index> positions{};       ///< before (midus, pkm) or after (llama_pro) these layers
   std::optional<Index> count{};         ///< of blocks, where there are no positions
   std::optional<Index> num_keys{};      ///< n; 128
   std::optional<Index> top_k{};         ///< k; 16
-  std::optional<Index> value_rank{};    ///< r, 0: dense banks (midus); 64
+  std::optional<std::string> values{};  ///< the value policy (midus); dense where value_rank is 0
+  std::optional<Index> value_rank{};    ///< r of the values (midus); 64, or 0 where they have none
   std::optional<Index> memory_heads{};  ///< H_m (pkm); 4
   std::optional<Index> query_dim{};     ///< D_m (pkm); the base's head_dim
   std::optional<double> key_spread{};   ///< sub-keys N(0, spread²) in place of U(±1/√D)
@@ -41,7 +43,8 @@ struct UpscaleOptions {
 struct PlannedTensor {
   TensorInfo info;
   TensorSource source;
-  bool inserted;  ///< of a block that is new
+  bool inserted;          ///< of a block that is new
+  bool is_table = false;  ///< rows that a memory looks up
 };
 
 /// The deeper model as data, and where every tensor of it comes from.
@@ -81,10 +84,8 @@ namespace detail {
 
 /// Refuses what was asked for and has no meaning under the policy.
 inline void refuse_foreign_options(const UpscaleOptions& options) {
-  const bool midus = options.policy == "midus", pkm = options.policy == "pkm",
-             solar = options.policy == "solar";
-  if (!midus && !pkm && !solar && options.policy != "llama_pro")
-    fail("policy must be midus, pkm, llama_pro or solar, but is \"", options.policy, "\"");
+  const bool midus = options.policy == Policy::midus, pkm = options.policy == Policy::pkm,
+             solar = options.policy == Policy::solar;
   const auto refuse = [&](bool given, bool belongs, const char* name) {
     if (given && !belongs) fail(options.policy, " has no ", name, "; leave it out");
   };
@@ -93,6 +94,7 @@ inline void refuse_foreign_options(const UpscaleOptions& options) {
   refuse(options.num_keys.has_value(), midus || pkm, "num-keys");
   refuse(options.top_k.has_value(), midus || pkm, "top-k");
   refuse(options.key_spread.has_value(), midus || pkm, "key-spread");
+  refuse(options.values.has_value(), midus, "values");
   refuse(options.value_rank.has_value(), midus, "value-rank");
   refuse(options.memory_heads.has_value(), pkm, "memory-heads");
   refuse(options.query_dim.has_value(), pkm, "query-dim");
@@ -110,22 +112,37 @@ inline Index count_of(const UpscaleOptions& options, Index usual, Index most) {
   return count;
 }
 
+/// The value policy of a base's first Memory blocks.
+inline void choose_values(MemoryConfig& memory, const UpscaleOptions& options) {
+  memory.value_policy =
+      options.values.value_or(std::string(unnamed_value_policy(options.value_rank.value_or(64))));
+  const ValueKind* const kind = find_value_kind(memory.value_policy);
+  if (kind == nullptr)
+    fail(options.policy, ": this program does not have the values \"", memory.value_policy, "\", but ",
+         value_kind_names(), "; build it with the header of that policy (docs/adding_a_value_policy.md)");
+  memory.value_rank = options.value_rank.value_or(kind->ranked ? 64 : 0);
+  if (kind->ranked != (memory.value_rank > 0))
+    fail(options.policy, ": the values \"", memory.value_policy, "\" ",
+         kind->ranked ? "need a value-rank of at least 1" : "have no value-rank, or 0", ", but it is ",
+         memory.value_rank);
+}
+
 /// The memory that the new blocks have: the base's, where it has one, since all blocks of a model are alike.
 inline MemoryConfig memory_of(const LlamaConfig& base, const UpscaleOptions& options) {
-  const bool hml = options.policy == "midus";
+  const bool hml = options.policy == Policy::midus;
   MemoryConfig memory;
   if (base.memory) {
     memory = *base.memory;
     if (hml != (memory.kind == MemoryConfig::Kind::hml))
-      fail(options.policy, ": ", base.file, " has Memory blocks of another kind, ", hml ? "pkm" : "hml",
+      fail(options.policy, ": ", base.file, " has Memory blocks of another kind, ", to_string(memory.kind),
            "; all blocks of a model have the same");
   } else {
     memory.kind = hml ? MemoryConfig::Kind::hml : MemoryConfig::Kind::pkm;
     memory.num_keys = 128, memory.top_k = 16;
-    memory.value_rank = hml ? 64 : 0;
+    if (hml) choose_values(memory, options);
     memory.memory_heads = hml ? 0 : 4, memory.query_dim = hml ? 0 : base.head_dim;
   }
-  const auto take = [&](Index& value, const std::optional<Index>& given, const char* name) {
+  const auto take = [&]<class T>(T& value, const std::optional<T>& given, const char* name) {
     if (base.memory && given && *given != value)
       fail(options.policy, ": ", name, " is ", *given, ", but the Memory blocks of ", base.file, " have ",
            value, "; all blocks of a model have the same");
@@ -133,6 +150,7 @@ inline MemoryConfig memory_of(const LlamaConfig& base, const UpscaleOptions& opt
   };
   take(memory.num_keys, options.num_keys, "num-keys");
   take(memory.top_k, options.top_k, "top-k");
+  take(memory.value_policy, options.values, "values");
   take(memory.value_rank, options.value_rank, "value-rank");
   take(memory.memory_heads, options.memory_heads, "memory-heads");
   take(memory.query_dim, options.query_dim, "query-dim");
@@ -152,25 +170,20 @@ inline std::pair<Deepening, std::optional<MemoryConfig>> deepening_of(const Llam
   const Index layers = base.num_hidden_layers;
   const std::vector<Index> taken = base.memory ? base.memory->positions : std::vector<Index>();
   refuse_foreign_options(options);
-  if (options.policy == "midus" || options.policy == "pkm") {
+  if (names_of(options.policy).inserts_memory) {
     MemoryConfig memory = memory_of(base, options);
     std::vector<Index> free;
     for (Index layer = 0; layer < layers; ++layer)
       if (std::find(taken.begin(), taken.end(), layer) == taken.end()) free.push_back(layer);
     if (free.empty()) fail(options.policy, ": ", base.file, " has a Memory block before every layer");
     const Index count = count_of(options, layers / 2, static_cast<Index>(free.size()));
-    MemoryStart start;
-    start.query_dim = memory.kind == MemoryConfig::Kind::hml ? base.head_dim : memory.query_dim;
-    start.value_rank = memory.value_rank;
-    start.attention_width = base.num_attention_heads * base.head_dim;
-    start.key_spread = options.key_spread;
-    Deepening deepening =
-        insert_memory(options.policy, layers, taken,
-                      options.positions.empty() ? spread_evenly(free, count) : options.positions, start);
+    Deepening deepening = insert_memory(
+        options.policy, layers, taken,
+        options.positions.empty() ? spread_evenly(free, count) : options.positions, options.key_spread);
     memory.positions = deepening.positions;
     return {std::move(deepening), std::move(memory)};
   }
-  if (options.policy == "llama_pro") {
+  if (options.policy == Policy::llama_pro) {
     const Index count = count_of(options, layers / 4, layers);
     Deepening deepening = insert_copies(
         layers, taken, options.positions.empty() ? last_of_groups(layers, count) : options.positions);
@@ -205,7 +218,7 @@ inline Plan make_plan(const LlamaConfig& base, const UpscaleOptions& options,
   to_json(plan.deeper);  // refuses what could not be read again, before any size is believed
   plan.base_parameters = parameter_count(base);
   for (ParameterShape& parameter : parameter_shapes(plan.deeper)) {
-    TensorSource source = source_of(plan.deepening, parameter.name);
+    TensorSource source = source_of(plan.deepening, parameter.name, parameter.role, parameter.start);
     const Dtype dtype =
         dtype_of(source.is_copy() ? std::string_view(source.from) : "model.layers.0.self_attn.q_proj.weight");
     const Index size = element_count(parameter.shape);
@@ -213,8 +226,10 @@ inline Plan make_plan(const LlamaConfig& base, const UpscaleOptions& options,
     plan.parameters += size;
     plan.trained_parameters += is_new ? size : 0;
     plan.bytes += tensor_bytes(parameter.name, dtype, parameter.shape);
-    plan.tensors.push_back(
-        {{std::move(parameter.name), dtype, std::move(parameter.shape)}, std::move(source), is_new});
+    plan.tensors.push_back({{std::move(parameter.name), dtype, std::move(parameter.shape)},
+                            std::move(source),
+                            is_new,
+                            parameter.role == Role::table});
   }
   return plan;
 }

@@ -70,7 +70,7 @@ inline std::string stack_text(const Plan& plan) {
 
 /// The plan as a table: what stands where and where it comes from, and the counts.
 inline std::string plan_text(const Plan& plan) {
-  std::string out = plan.deepening.policy + ": " + plan.base.file + "\n";
+  std::string out = text(plan.deepening.policy, ": ", plan.base.file, "\n");
   if (plan.deeper.memory) out += "  memory: " + memory_blocks_text(plan.deeper) + "\n";
   out += "  block                   of the base\n" + detail::stack_text(plan);
   const auto count = [](Index number) { return grouped(static_cast<std::uint64_t>(number)); };
@@ -82,8 +82,8 @@ inline std::string plan_text(const Plan& plan) {
          " added (" + percent + " %) = " + count(plan.parameters) + "\n";
   out += "  trained with --train inserted: " +
          (plan.trained_parameters > 0 ? count(plan.trained_parameters)
-                                      : "none, since " + plan.deepening.policy +
-                                            " inserts nothing that could be told from the base") +
+                                      : text("none, since ", plan.deepening.policy,
+                                             " inserts nothing that could be told from the base")) +
          "\n";
   return out + "  weights: " + grouped(plan.bytes) + " bytes\n";
 }

@@ -23,7 +23,7 @@ inline Deepening overlap_copies(Index layers, Index m) {
          deeper == layers ? ": nothing is gained" : ", fewer than the base has", "; choose an overlap below ",
          (layers + 1) / 2);
   Deepening deepening;
-  deepening.policy = "solar";
+  deepening.policy = Policy::solar;
   deepening.parent_layers = layers;
   for (Index layer = 0; layer < layers - m; ++layer) deepening.layers.push_back({layer, false});
   for (Index layer = m; layer < layers; ++layer) deepening.layers.push_back({layer, false});

@@ -11,17 +11,13 @@
 #include <utility>
 
 #include "midus/core/random.hpp"
+#include "midus/core/tensor_spec.hpp"
 
 namespace midus {
 
 /// The values that one tensor of a deeper model starts with.
 struct TensorSource {
-  enum class Kind {
-    copy,    ///< the base's tensor `from`
-    zero,    ///< zeros
-    normal,  ///< N(0, scale²)
-    uniform  ///< U(-scale, scale)
-  };
+  using Kind = Start::Kind;
   Kind kind = Kind::zero;
   std::string from{};  ///< of a copy: the base's tensor
   double scale = 0;    ///< of random numbers: the standard deviation, or the bound
@@ -30,6 +26,11 @@ struct TensorSource {
   static TensorSource zeros() { return {}; }
   static TensorSource normal(double deviation) { return {Kind::normal, {}, deviation}; }
   static TensorSource uniform(double bound) { return {Kind::uniform, {}, bound}; }
+  /// What a tensor says of itself; `beside` is the tensor that a copy is of.
+  static TensorSource of(const Start& start, std::string beside) {
+    return start.kind == Kind::copy ? copy_of(std::move(beside))
+                                    : TensorSource{start.kind, {}, start.spread()};
+  }
 
   bool is_copy() const { return kind == Kind::copy; }
   bool operator==(const TensorSource&) const = default;
