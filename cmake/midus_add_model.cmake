@@ -63,17 +63,24 @@ function(_midus_model_header result)
   endif()
 
   message(STATUS "Compiling midus' model_header")
-  find_package(nlohmann_json 3.9 QUIET)  # a parent project does not see what midus found
-  set(libraries nlohmann_json::nlohmann_json)
+  if(NOT TARGET nlohmann_json::nlohmann_json)
+    find_package(nlohmann_json 3.9 QUIET)  # a parent project does not see what midus found
+  endif()
+  _midus_include_folders(folders nlohmann_json::nlohmann_json)  # try_compile takes imported targets alone
+  set(link "")
   if(ARGN)  # a policy's header includes all of midus
-    find_package(Eigen3 QUIET NO_MODULE)
+    if(NOT TARGET Eigen3::Eigen)
+      find_package(Eigen3 QUIET NO_MODULE)
+    endif()
     find_package(Threads QUIET)
-    list(APPEND libraries Eigen3::Eigen Threads::Threads)
+    _midus_include_folders(eigen Eigen3::Eigen)
+    list(APPEND folders ${eigen})
+    set(link LINK_LIBRARIES Threads::Threads)
   endif()
   set(CMAKE_TRY_COMPILE_CONFIGURATION Debug)
   try_compile(compiled "${CMAKE_BINARY_DIR}/midus/${name}_build" "${source}"
-              CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${include}"
-              LINK_LIBRARIES ${libraries}
+              CMAKE_FLAGS "-DINCLUDE_DIRECTORIES=${include};${folders}"
+              ${link}
               CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON
               OUTPUT_VARIABLE output COPY_FILE "${program}" COPY_FILE_ERROR copy_error)
   set(good ${compiled})
@@ -143,8 +150,10 @@ function(midus_add_programs name)
     message(FATAL_ERROR "midus_add_programs: the sources of midus' programs are not installed; set "
                         "MIDUS_PROGRAM_SOURCES to the folder examples/ of its repository")
   endif()
-  find_package(CLI11 QUIET)
-  if(NOT CLI11_FOUND)
+  if(NOT TARGET CLI11::CLI11)
+    find_package(CLI11 QUIET)
+  endif()
+  if(NOT TARGET CLI11::CLI11)
     message(FATAL_ERROR "The programs of midus need CLI11: install libcli11-dev, or set CLI11_DIR")
   endif()
   if(NOT arg_FOLDER)

@@ -14,9 +14,9 @@ endif()
 
 configure_package_config_file(cmake/midus-config.cmake.in midus-config.cmake
                               INSTALL_DESTINATION "${midus_package_folder}")
-write_basic_package_version_file(midus-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+configure_file(cmake/midus-config-version.cmake.in midus-config-version.cmake @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/midus-config.cmake" "${CMAKE_CURRENT_BINARY_DIR}/midus-config-version.cmake"
-              cmake/midus_add_model.cmake cmake/midus_gemm.cmake cmake/midus_pcre2.cmake cmake/model_header.cpp
+              cmake/midus_add_model.cmake cmake/midus_gemm.cmake cmake/midus_packages.cmake cmake/midus_pcre2.cmake cmake/model_header.cpp
         DESTINATION "${midus_package_folder}")
 
 # pkg-config midus, midus-hf: for programs that CMake does not build.

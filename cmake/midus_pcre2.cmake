@@ -1,6 +1,11 @@
 # PCRE2::8BIT, which midus::tokenizer needs; PCRE2_FOUND says whether it is there. (PCRE2's own package file is not
 # everywhere: Debian 12 has none.)
 include_guard(DIRECTORY)
+foreach(target pcre2-8-static pcre2-8-shared pcre2-8)  # of a project that builds PCRE2 itself
+  if(TARGET ${target} AND NOT TARGET PCRE2::8BIT)
+    add_library(PCRE2::8BIT ALIAS ${target})
+  endif()
+endforeach()
 if(NOT TARGET PCRE2::8BIT)
   find_path(MIDUS_PCRE2_INCLUDE_DIR pcre2.h)
   find_library(MIDUS_PCRE2_LIBRARY pcre2-8)

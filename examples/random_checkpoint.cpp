@@ -59,7 +59,8 @@ void make_bytes(mi::ThreadPool& pool, const mi::TensorInfo& tensor, bool norm, s
         values[static_cast<std::size_t>(i + j)] =
             static_cast<float>(std) * normals[static_cast<std::size_t>(j)];
     }
-    const std::vector<std::byte> made = mi::weight_bytes(std::span<const float>(values), tensor.dtype);
+    const std::vector<std::byte> made = mi::finite_weight_bytes(
+        tensor.name, std::span<const float>(values), tensor.dtype, static_cast<std::size_t>(first + begin));
     std::memcpy(bytes.data() + begin * width, made.data(), made.size());
   });
 }

@@ -72,6 +72,35 @@ for consumer in "$@"; do
       refused "reached the end" "find_package(midus REQUIRED)
         message(FATAL_ERROR \"reached the end\")" -DEigen3_DIR="$eigen"
       refused "reached the end" "$itself" -DEigen3_DIR="$eigen"
+      # Version 0 is any 0.x; what is asked for more exactly is compared.
+      for version in 0 0.1 0.1.0 0.0...1; do
+        refused "reached the end" "find_package(midus $version REQUIRED)
+          message(FATAL_ERROR \"reached the end\")"
+      done
+      for version in 1 0.2 0.1.99 0.2...0.9; do refused "$version" "find_package(midus $version REQUIRED)"; done
+      # Targets that the project made itself are taken (PB-04), of a build as well, with no package in sight; their version counts.
+      mkdir -p "$work/own/json" "$work/own/old/Eigen/src/Core/util"
+      cp -rL /usr/include/nlohmann "$work/own/json/"
+      printf '#define EIGEN_WORLD_VERSION 3\n#define EIGEN_MAJOR_VERSION 3\n#define EIGEN_MINOR_VERSION 9\n' \
+        > "$work/own/old/Eigen/src/Core/util/Macros.h"
+      own() {  # own EIGEN_FOLDER: lines that make the targets as sub-projects do
+        printf '%s\n' "add_library(eigen INTERFACE)" \
+          "target_include_directories(eigen INTERFACE \$<BUILD_INTERFACE:$1> \$<INSTALL_INTERFACE:include>)" \
+          "add_library(Eigen3::Eigen ALIAS eigen)" "add_library(json INTERFACE)" \
+          "target_include_directories(json INTERFACE \$<BUILD_INTERFACE:$work/own/json>)" \
+          "add_library(nlohmann_json::nlohmann_json ALIAS json)"
+      }
+      refused "reached the end" "$(own /usr/include/eigen3)
+        add_subdirectory(\"$source\" midus)
+        midus_add_model(mine CONFIG \"$source/examples/quickstart/base\")
+        message(FATAL_ERROR \"reached the end\")" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+      refused "reached the end" "$(own /usr/include/eigen3)
+        find_package(midus REQUIRED COMPONENTS hf)
+        message(FATAL_ERROR \"reached the end\")" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+      refused "midus needs Eigen 3.4 or newer, found 3.3.9" "$(own "$work/own/old")
+        add_subdirectory(\"$source\" midus)"
+      refused "midus needs Eigen 3.4 or newer (found: 3.3.9)" "$(own "$work/own/old")
+        find_package(midus REQUIRED)"
       # A model that cannot be is refused before anything is compiled.
       mkdir -p "$work/odd"
       sed 's/"num_key_value_heads": [0-9]*/"num_key_value_heads": 0/' "$source/test/configs/odd/config.json" > "$work/odd/config.json"

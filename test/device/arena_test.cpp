@@ -1,9 +1,17 @@
 #include "midus/device/arena.hpp"
 
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <cstdint>
 #include <cstring>
+#include <fstream>
+#include <string>
 
+#include "midus/device/cpu.hpp"
 #include "support/catch.hpp"
+#include "support/sanitizers.hpp"
 
 namespace midus {
 namespace {
@@ -72,6 +80,43 @@ TEST_CASE("arena: a request near the largest number is refused, not wrapped arou
   Arena arena(std::size_t{1} << 28);
   CHECK_THROWS_AS(arena.allocate(~std::size_t{0}), Error);
   CHECK_THROWS_AS(arena.allocate(~std::size_t{0} - 100), Error);
+}
+
+// Grid engines limit the addresses of a process (ulimit -v).
+TEST_CASE(
+    "arena: devices start under a limit on addresses, with any number of threads, and leave half of it") {
+  if (MIDUS_SANITIZED) return;  // which reserve terabytes themselves
+  const auto starts = [](std::size_t limit, int threads) {
+    const pid_t child = fork();
+    if (child == 0) {
+      std::size_t pages = 0;
+      std::ifstream("/proc/self/statm") >> pages;
+      const rlimit all{pages * 4096 + limit, RLIM_INFINITY};
+      if (setrlimit(RLIMIT_AS, &all) != 0) _exit(3);
+      try {
+        Cpu<float> device(threads);
+        const auto x = device.allocate(Shape{Index{1} << 20});
+        device.fill(x, 1.0f);
+        device.parallel_for(4 * threads, [](Index, Arena& scratch) { take<float>(scratch, 1 << 16)[0] = 1; });
+        const std::size_t stacks = static_cast<std::size_t>(threads) * (std::size_t{9} << 20);
+        if (addresses_left() < (limit - stacks) * 2 / 5) _exit(4);
+        _exit(device.sum(x) == 0x1p20 ? 0 : 5);
+      } catch (const Error& error) {
+        _exit(std::string(error.what()).find("ulimit -v") == std::string::npos ? 6 : 1);
+      } catch (...) {
+        _exit(7);
+      }
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  for (const std::size_t gigabytes : {4, 64, 128, 512, 1200, 2048})
+    for (const int threads : {1, 4, 16, 64}) {
+      INFO(gigabytes << " GB, " << threads << " threads");
+      CHECK(starts(gigabytes << 30, threads) == 0);
+    }
+  CHECK(starts(std::size_t{2} << 20, 1) == 1);  // too little for anything: the limit is named
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "midus/io/checkpoint_writer.hpp"
 
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -88,4 +90,28 @@ TEST_CASE("An incomplete model is not committed, not even in part") {
         CheckpointWriter writer(directory.path(), {{"a", Dtype::f32, {1}}, {"a", Dtype::f32, {1}}}, {}, 4);
       }),
       Contains("\"a\" occurs twice"));
+}
+
+TEST_CASE(
+    "checkpoint_writer: a number that is not finite is refused with its tensor and its place, in every "
+    "type") {
+  TemporaryDirectory directory;
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  for (const Dtype dtype : {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16})
+    for (const double bad : {inf, -inf, std::nan("")})
+      for (const std::size_t at : {0, 5, 9}) {
+        CheckpointWriter writer(directory.path(), {{"a", dtype, {10}}});
+        std::vector<double> values(10, 1);
+        values[at] = bad;
+        const auto bytes = weight_bytes(std::span<const double>(values), dtype);
+        const std::size_t half = bytes.size() / 2;
+        const auto write = [&] {  // in pieces
+          writer.write("a", std::span(bytes).first(half));
+          writer.write("a", std::span(bytes).subspan(half));
+        };
+        CHECK_THROWS_WITH(write(),
+                          Catch::Contains("tensor \"a\" is not written: its element " + std::to_string(at)));
+      }
+  CheckpointWriter writer(directory.path(), {{"a", Dtype::i64, {1}}});  // no weights: any bytes
+  CHECK_NOTHROW(writer.write("a", std::vector<std::byte>(8, std::byte{0xff})));
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -352,4 +353,28 @@ TEST_CASE("checkpoint: a tied head is one tensor, in gradient, optimizer and fil
   CHECK_FALSE(
       std::ranges::equal(files.at(head).bytes, files.at(embedding).bytes));  // they have drifted apart
   CHECK_FALSE(read_llama_config(directory / "untied").tie_word_embeddings);
+}
+
+TEST_CASE(
+    "checkpoint: a model with a number that its files could not hold is not saved, and the tensor is named") {
+  TemporaryDirectory directory;
+  Cpu<float> device(1);
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  const auto said = [&](float number, const SaveOptions& options) {
+    auto model = random_model<SmallTied>(device);
+    model.visit([&](const Path& path, auto& parameter) {
+      if (path.str() == name) parameter.master.data()[7] = number;
+    });
+    const std::string message = message_of([&] { save(model, directory / "out", options); });
+    CHECK_FALSE(std::filesystem::exists(directory / "out"));
+    CHECK_FALSE(left_over(directory.path()));
+    return message;
+  };
+  CHECK_THAT(said(1e5f, {.dtype = Dtype::f16}),
+             Contains("tensor " + name + " cannot be written as F16: element 7 is 100000, beyond"));
+  CHECK_THAT(said(3.4e38f, {.dtype = Dtype::bf16}), Contains(name));
+  for (const Dtype dtype : {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16}) {
+    CHECK_THAT(said(std::numeric_limits<float>::quiet_NaN(), {.dtype = dtype}), Contains(name));
+    CHECK_THAT(said(-std::numeric_limits<float>::infinity(), {.dtype = dtype}), Contains(name));
+  }
 }

@@ -164,3 +164,24 @@ TEST_CASE("What is no weight, or not as many") {
   read_weights(Dtype::f32, {}, std::span<float>());
   CHECK(convert_weights(Dtype::bf16, {}, Dtype::f32).empty());
 }
+
+TEST_CASE("tensor_convert: what narrowing makes infinite is named, with its number and the range") {
+  const auto said = [](double value, Dtype dtype) {
+    const std::vector<double> values{1, value, 2};
+    return message_of([&] { finite_weight_bytes("t.weight", std::span<const double>(values), dtype, 100); });
+  };
+  CHECK(said(70000, Dtype::f16) ==
+        "tensor t.weight cannot be written as F16: element 101 is 70000, beyond the largest number, 65504; "
+        "take BF16 "
+        "or F32");
+  CHECK_THAT(said(-1e5, Dtype::f16), Catch::Contains("element 101 is -100000, beyond"));
+  CHECK(said(65519, Dtype::f16) == "nothing was thrown");  // rounds to 65504
+  CHECK_THAT(said(65520, Dtype::f16), Catch::Contains("beyond"));
+  CHECK_THAT(said(3.4e38, Dtype::bf16), Catch::Contains("take a wider type"));
+  CHECK_THAT(said(1e39, Dtype::f32), Catch::Contains("take a wider type"));
+  CHECK(said(1e300, Dtype::f64) == "nothing was thrown");
+  for (const Dtype dtype : {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16}) {
+    CHECK_THAT(said(std::nan(""), dtype), Catch::EndsWith("is nan"));
+    CHECK_THAT(said(-std::numeric_limits<double>::infinity(), dtype), Catch::EndsWith("is -inf"));
+  }
+}

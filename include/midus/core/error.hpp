@@ -6,6 +6,18 @@
 #include <stdexcept>
 #include <string>
 
+// What of the including unit would end in pages of errors, or in wrong numbers, says so.
+#if defined(min) || defined(max)
+#error "midus: a macro min or max is in the way (windows.h makes them): #undef it before midus is included"
+#endif
+#if defined(fail) || defined(check) || defined(text)
+#error "midus: a macro fail, check or text is in the way: #undef it, or include midus before what defines it"
+#endif
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error \
+    "midus tells numbers that are not finite from others: compile without -ffast-math, -Ofast, -ffinite-math-only"
+#endif
+
 namespace midus {
 
 /// What comes from outside (files, text, options, the machine) and cannot be used. The message is a sentence:

@@ -2,15 +2,30 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <fstream>
 #include <utility>
 
 #include "midus/core/error.hpp"
 #include "midus/device/huge_pages.hpp"
 
 namespace midus {
+
+/// The bytes of addresses that the process may still reserve: what is left of RLIMIT_AS, which `ulimit -v`
+/// and grid engines set; the largest number where there is no limit.
+inline std::size_t addresses_left() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return SIZE_MAX;
+  std::size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const std::size_t used = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), all = limit.rlim_cur;
+  return all - std::min(all, used);
+}
 
 /// A stack allocator over one range of addresses that is reserved at once and backed by memory only where it
 /// has been used: it never moves what it handed out, needs no size beforehand, and a training step allocates
@@ -19,16 +34,26 @@ class Arena {
  public:
   static constexpr std::size_t alignment = 64;
 
-  /// Reserves addresses (no memory) for up to `bytes`; takes less where the process may not reserve so much.
-  explicit Arena(std::size_t bytes = std::size_t{1} << 40) {
-    for (; bytes >= (std::size_t{1} << 28); bytes /= 2) {
+  /// Reserves addresses (no memory) for up to `bytes`. Where the process may reserve only so many, takes no
+  /// more than one of `parts` equal parts of what is left of them: the rest is for others, and for weights
+  /// and files.
+  explicit Arena(std::size_t bytes = std::size_t{1} << 40, std::size_t parts = 3) {
+    constexpr std::size_t least = std::size_t{1} << 20;
+    const std::size_t share = addresses_left() / parts;
+    limited_ = share < bytes;
+    bytes = std::min(bytes, share) / least * least;
+    for (; bytes >= least; bytes /= 2) {
       void* const base = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (base == MAP_FAILED) continue;
       base_ = static_cast<std::byte*>(base);
       reserved_ = bytes / alignment * alignment;
       return;
     }
-    fail("the system refuses even 256 MiB of address space; raise the limit (ulimit -v)");
+    fail("out of memory: the system gives no addresses for activations",
+         limited_ ? text(": of those that the process may reserve ", share,
+                         " bytes are this part; raise the limit "
+                         "(ulimit -v), or use fewer threads")
+                  : "");
   }
   Arena(Arena&& other) noexcept
       : base_(std::exchange(other.base_, nullptr)),
@@ -36,7 +61,8 @@ class Arena {
         usable_(std::exchange(other.usable_, 0)),
         used_(std::exchange(other.used_, 0)),
         peak_(std::exchange(other.peak_, 0)),
-        dry_(other.dry_) {}
+        dry_(other.dry_),
+        limited_(other.limited_) {}
   Arena& operator=(Arena&&) = delete;
   ~Arena() {
     if (base_ != nullptr) munmap(base_, reserved_);
@@ -47,7 +73,9 @@ class Arena {
   void* allocate(std::size_t bytes) {
     const std::size_t most = dry_ ? std::size_t{1} << 62 : reserved_;
     if (bytes > most - used_)  // both are multiples of the alignment, so rounding up still fits
-      fail("out of memory: ", bytes, " bytes wanted, ", most - used_, " of ", most, " left");
+      fail("out of memory: ", bytes, " bytes wanted, ", most - used_, " of ", most, " left",
+           limited_ ? "; that is a share of the addresses that the process may reserve (ulimit -v)"
+                    : "; results live until the device's enclosing scope() ends: open one around each use");
     bytes = (bytes + alignment - 1) / alignment * alignment;
     std::byte* const at = base_ + used_;
     used_ += bytes;
@@ -89,7 +117,7 @@ class Arena {
 
   std::byte* base_ = nullptr;
   std::size_t reserved_ = 0, usable_ = 0, used_ = 0, peak_ = 0;
-  bool dry_ = false;
+  bool dry_ = false, limited_ = false;
 };
 
 }  // namespace midus

@@ -37,7 +37,9 @@ class Cpu {
   /// `threads` 0: as many as the process may use; who makes several devices divides the processors among
   /// them.
   explicit Cpu(int threads = 0) : pool_(std::make_unique<ThreadPool>(checked(threads))) {
-    for (int worker = 0; worker < pool_->size(); ++worker) scratch_.emplace_back(std::size_t{1} << 36);
+    // Of a limited number of addresses half stays for weights and files.
+    for (int worker = 0; worker < pool_->size(); ++worker)
+      scratch_.emplace_back(std::size_t{1} << 36, static_cast<std::size_t>(4 * pool_->size()));
     blas_on_one_thread();
   }
 

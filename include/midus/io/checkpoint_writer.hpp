@@ -19,6 +19,7 @@
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/json.hpp"
 #include "midus/io/safetensors_writer.hpp"
+#include "midus/io/tensor_convert.hpp"
 
 namespace midus {
 
@@ -61,17 +62,23 @@ class CheckpointWriter {
                                                std::setw(5), shards.size(), ".safetensors")
                                         : std::string(single_weights_name);
       for (const TensorInfo& tensor : shards[i])
-        if (!places_.emplace(tensor.name, Place{i, name}).second)
+        if (!places_.emplace(tensor.name, Place{i, name, tensor.dtype}).second)
           fail(directory_.string(), ": tensor ", in_quotes(tensor.name), " occurs twice");
       writers_.emplace_back(directory_ / name, std::move(shards[i]), metadata);
     }
   }
 
-  /// The next bytes of a tensor: all of it, or pieces in their order.
+  /// The next bytes of a tensor: all of it, or pieces of whole numbers in their order. Throws `Error` with
+  /// the tensor's name where one is not finite: no program would take the model.
   void write(std::string_view name, std::span<const std::byte> bytes) {
     const auto found = places_.find(name);
     if (found == places_.end()) fail(directory_.string(), ": tensor ", in_quotes(name), " was not announced");
-    writers_[found->second.shard].write(name, bytes);
+    Place& place = found->second;
+    if (const auto at = first_not_finite(place.dtype, bytes))
+      fail(directory_.string(), ": tensor ", in_quotes(name), " is not written: its element ",
+           place.written / static_cast<std::uint64_t>(info(place.dtype).bits / 8) + *at, " is not finite");
+    place.written += bytes.size();
+    writers_[place.shard].write(name, bytes);
   }
 
   /// The files take their places, the index last. Throws `Error` where a tensor is not complete.
@@ -91,6 +98,8 @@ class CheckpointWriter {
   struct Place {
     std::size_t shard;
     std::string file;
+    Dtype dtype;
+    std::uint64_t written = 0;
   };
 
   std::filesystem::path directory_;

@@ -92,7 +92,8 @@ LlamaConfig config_of(const LanguageModel<Config, D>& model, const Like& like = 
 }
 
 /// Writes config.json and weights into a directory that exists: the parts of `save` and of a training
-/// checkpoint.
+/// checkpoint. Throws `Error` with the name of the first tensor that has a number that is not finite, or
+/// would not be in the type that it is written in.
 template <ModelConfig Config, Device D>
 void write_model(const LanguageModel<Config, D>& model, const std::filesystem::path& directory,
                  const SaveOptions& options = {}) {
@@ -114,8 +115,10 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
     std::vector<S> widened;
     if (parameter.value.is_bfloat16()) widened.resize(static_cast<std::size_t>(parameter.shape.size()));
     const S* const values = parameter.value.widen(0, parameter.shape.size(), widened.data());
-    writer.write(path.str(), weight_bytes(std::span(values, static_cast<std::size_t>(parameter.shape.size())),
-                                          dtype_for(path.str())));
+    writer.write(
+        path.str(),
+        finite_weight_bytes(path.str(), std::span(values, static_cast<std::size_t>(parameter.shape.size())),
+                            dtype_for(path.str())));
   });
   writer.commit();
 }

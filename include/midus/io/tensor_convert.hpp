@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -91,6 +92,37 @@ std::vector<std::byte> weight_bytes(std::span<const From> from, Dtype dtype) {
     }
     return bytes;
   });
+}
+
+/// The place of the first weight in a file's bytes that is not finite; nothing where all are, or where they
+/// are no floating-point numbers.
+inline std::optional<std::size_t> first_not_finite(Dtype dtype, std::span<const std::byte> bytes) {
+  if (dtype != Dtype::f64 && dtype != Dtype::f32 && dtype != Dtype::f16 && dtype != Dtype::bf16)
+    return std::nullopt;
+  return with_weight_scalar(dtype, [&]<class From>(From value) -> std::optional<std::size_t> {
+    for (std::size_t i = 0; (i + 1) * sizeof(From) <= bytes.size(); ++i) {
+      std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
+      if (!std::isfinite(convert<double>(value))) return i;
+    }
+    return std::nullopt;
+  });
+}
+
+/// The bytes of a tensor's weights, or of a piece from element `first` on, as a file is to hold them. Throws
+/// `Error` with the tensor's name where one is not finite, or larger than the type can hold.
+template <WeightScalar From>
+std::vector<std::byte> finite_weight_bytes(std::string_view tensor, std::span<const From> from, Dtype dtype,
+                                           std::size_t first = 0) {
+  std::vector<std::byte> bytes = weight_bytes(from, dtype);
+  if (const std::optional<std::size_t> at = first_not_finite(dtype, bytes)) {
+    const auto value = convert<double>(from[*at]);
+    fail("tensor ", tensor, " cannot be written as ", to_string(dtype), ": element ", first + *at, " is ",
+         value,
+         std::isfinite(value) ? dtype == Dtype::f16 ? ", beyond the largest number, 65504; take BF16 or F32"
+                                                    : ", beyond the largest number; take a wider type"
+                              : "");
+  }
+  return bytes;
 }
 
 /// The bytes of weights of one type as those of another; the same bytes where the types are the same.

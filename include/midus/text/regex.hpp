@@ -30,11 +30,11 @@ class Regex {
   }
 
   const std::string& pattern() const { return pattern_; }
-  const pcre2_code* code() const { return code_.get(); }
+  const pcre2_code_8* code() const { return code_.get(); }
 
  private:
   std::string pattern_;
-  std::shared_ptr<const pcre2_code> code_;
+  std::shared_ptr<const pcre2_code_8> code_;
 };
 
 /// Finds matches with memory of its own.
@@ -42,12 +42,12 @@ class RegexMatcher {
  public:
   explicit RegexMatcher(const Regex& regex)
       : regex_(regex),
-        data_(pcre2_match_data_create_from_pattern(regex.code(), nullptr)),
-        context_(pcre2_match_context_create(nullptr)),
-        stack_(pcre2_jit_stack_create(32 * 1024, 64 * 1024 * 1024, nullptr)) {
-    pcre2_set_depth_limit(context_.get(), 100'000);
-    pcre2_set_heap_limit(context_.get(), 64 * 1024);  // KiB
-    if (stack_) pcre2_jit_stack_assign(context_.get(), nullptr, stack_.get());
+        data_(pcre2_match_data_create_from_pattern_8(regex.code(), nullptr)),
+        context_(pcre2_match_context_create_8(nullptr)),
+        stack_(pcre2_jit_stack_create_8(32 * 1024, 64 * 1024 * 1024, nullptr)) {
+    pcre2_set_depth_limit_8(context_.get(), 100'000);
+    pcre2_set_heap_limit_8(context_.get(), 64 * 1024);  // KiB
+    if (stack_) pcre2_jit_stack_assign_8(context_.get(), nullptr, stack_.get());
   }
 
   /// Calls f(begin, end) for every match in `text`, which must be UTF-8, from left to right; an empty match
@@ -70,7 +70,7 @@ class RegexMatcher {
       if (found < 0)
         fail("the regular expression ", in_quotes(regex_.pattern()), " takes too much work on a text of ",
              text.size(), " bytes: ", detail::pcre2_message(found));
-      const PCRE2_SIZE* const range = pcre2_get_ovector_pointer(data_.get());
+      const PCRE2_SIZE* const range = pcre2_get_ovector_pointer_8(data_.get());
       const std::size_t begin = range[0], end = range[1];
       if (begin == end && end == last_end) {
         from += from < text.size() ? first_character(text.substr(from)).bytes : 1;
@@ -107,16 +107,16 @@ class RegexMatcher {
 
   /// A match that begins in the `places` bytes from `from` on.
   int find(std::string_view text, std::size_t from, std::size_t places, std::uint32_t limit) {
-    pcre2_set_offset_limit(context_.get(), from + places - 1);
-    pcre2_set_match_limit(context_.get(), limit);
-    return pcre2_match(regex_.code(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                       PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
+    pcre2_set_offset_limit_8(context_.get(), from + places - 1);
+    pcre2_set_match_limit_8(context_.get(), limit);
+    return pcre2_match_8(regex_.code(), reinterpret_cast<PCRE2_SPTR8>(text.data()), text.size(), from,
+                         PCRE2_NO_UTF_CHECK, data_.get(), context_.get());
   }
 
   Regex regex_;
-  std::unique_ptr<pcre2_match_data, detail::Pcre2Free> data_;
-  std::unique_ptr<pcre2_match_context, detail::Pcre2Free> context_;
-  std::unique_ptr<pcre2_jit_stack, detail::Pcre2Free> stack_;
+  std::unique_ptr<pcre2_match_data_8, detail::Pcre2Free> data_;
+  std::unique_ptr<pcre2_match_context_8, detail::Pcre2Free> context_;
+  std::unique_ptr<pcre2_jit_stack_8, detail::Pcre2Free> stack_;
 };
 
 }  // namespace midus

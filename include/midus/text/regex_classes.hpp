@@ -28,15 +28,15 @@ inline CodePointRanges ranges_of_pcre2(const std::string& one_class) {
     return text;
   }();
   const auto code = compile_pcre2(one_class + "+");
-  const std::unique_ptr<pcre2_match_data, Pcre2Free> data(
-      pcre2_match_data_create_from_pattern(code.get(), nullptr));
+  const std::unique_ptr<pcre2_match_data_8, Pcre2Free> data(
+      pcre2_match_data_create_from_pattern_8(code.get(), nullptr));
   CodePointRanges ranges;
   for (std::size_t at = 0; at < all.size();) {
-    const int result = pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(all.data()), all.size(), at,
-                                   PCRE2_NO_UTF_CHECK, data.get(), nullptr);
+    const int result = pcre2_match_8(code.get(), reinterpret_cast<PCRE2_SPTR8>(all.data()), all.size(), at,
+                                     PCRE2_NO_UTF_CHECK, data.get(), nullptr);
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) fail(pcre2_message(result));
-    const PCRE2_SIZE* const found = pcre2_get_ovector_pointer(data.get());
+    const PCRE2_SIZE* const found = pcre2_get_ovector_pointer_8(data.get());
     std::size_t last = found[1] - 1;
     while ((static_cast<unsigned char>(all[last]) & 0xC0) == 0x80) --last;
     const std::string_view text = all;

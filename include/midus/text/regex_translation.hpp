@@ -38,10 +38,10 @@ inline bool has_multiple_fold(const std::u32string& text) {
   }();
   std::string utf8;
   for (const char32_t c : text) append_utf8(utf8, c);
-  const std::unique_ptr<pcre2_match_data, Pcre2Free> data(
-      pcre2_match_data_create_from_pattern(code.get(), nullptr));
-  return pcre2_match(code.get(), reinterpret_cast<PCRE2_SPTR>(utf8.data()), utf8.size(), 0, 0, data.get(),
-                     nullptr) >= 0;
+  const std::unique_ptr<pcre2_match_data_8, Pcre2Free> data(
+      pcre2_match_data_create_from_pattern_8(code.get(), nullptr));
+  return pcre2_match_8(code.get(), reinterpret_cast<PCRE2_SPTR8>(utf8.data()), utf8.size(), 0, 0, data.get(),
+                       nullptr) >= 0;
 }
 
 /// Oniguruma's pattern in PCRE2's language.

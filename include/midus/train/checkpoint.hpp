@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "midus/core/version.hpp"
@@ -157,9 +158,12 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
   });
   SafetensorsWriter moments(directory.path() / "optimizer.safetensors", tensors);
   trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
-    moments.write("exp_avg." + name, std::as_bytes(std::span(m.data(), static_cast<std::size_t>(m.size()))));
-    moments.write("exp_avg_sq." + name,
-                  std::as_bytes(std::span(v.data(), static_cast<std::size_t>(v.size()))));
+    for (const auto& [kind, of_kind] : {std::pair{"exp_avg.", m}, {"exp_avg_sq.", v}})
+      moments.write(
+          kind + name,
+          finite_weight_bytes(kind + name,
+                              std::span<const S>(of_kind.data(), static_cast<std::size_t>(of_kind.size())),
+                              dtype_of<S>));
   });
   moments.commit();
 

@@ -65,7 +65,8 @@ inline void write_tensors(const CheckpointFiles& base, const std::vector<Planned
     for (Index first = 0; first < size; first += piece) {
       values.resize(static_cast<std::size_t>(std::min(piece, size - first)));
       fill(tensor.source, seed, name, std::span(values), first);
-      writer.write(name, weight_bytes(std::span<const double>(values), tensor.info.dtype));
+      writer.write(name, finite_weight_bytes(name, std::span<const double>(values), tensor.info.dtype,
+                                             static_cast<std::size_t>(first)));
     }
   }
   writer.commit();
