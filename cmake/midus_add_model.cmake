@@ -50,7 +50,7 @@ function(_midus_model_header result)
 
   # The headers whose change makes another program of it.
   set(sources "${source}" ${ARGN} "${include}/midus/io/llama_config.hpp" "${include}/midus/io/llama_config_reader.hpp"
-              "${include}/midus/io/json_object.hpp" "${include}/midus/io/json.hpp")
+              "${include}/midus/io/json_object.hpp" "${include}/midus/io/json.hpp" "${include}/midus/layers/value_kinds.hpp")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
   set(current TRUE)
   foreach(file IN LISTS sources)

@@ -69,5 +69,10 @@ TEST_CASE("model_header: a type for every kind of memory, and the rule that a co
   CHECK(header_of(with(base, "num_key_value_heads", "3")) ==
         "model_header: ./config.json: \"num_key_value_heads\" must be a divisor of num_attention_heads, 4, "
         "found 3\n");
+  // A value policy that this program was not built with.
+  CHECK(contains(
+      header_of(
+          memory(R"({"positions": [1], "num_keys": 8, "top_k": 2, "values": "gated", "value_rank": 3})")),
+      "\"midus.values\" must be one of the value policies that this program has (dense, factorized)"));
   CHECK(run_in(directory, MIDUS_MODEL_HEADER, ".").status == 2);
 }
