@@ -41,17 +41,20 @@ struct TrainingArguments {
     add_number(app, "--accumulate", train.accumulate, "Micro-batches of an update", 1);
     add_number(
         app, "--learning-rate", adamw.learning_rate,
-        "Peak of the schedule. New blocks learn best at about 3e-3; the default is for trained weights", 0);
+        "Peak of the schedule. New blocks learn best at about 3e-3; the default is for trained weights", 0,
+        midus::AdamW::most);
     add_number(app, "--warmup", train.schedule.warmup, "Steps of linear warm-up", 0);
     app.add_option("--decay", decay, "How the rate falls: cosine, linear or 1-sqrt")->capture_default_str();
     add_number(app, "--decay-steps", train.schedule.decay_steps,
                "Steps of the fall; the rate is constant before it (-1: all after the warm-up)", -1);
     add_number(app, "--floor", train.schedule.floor, "Share of the peak at which the fall ends", 0, 1);
-    add_number(app, "--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none", 0);
+    add_number(app, "--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none", 0,
+               midus::AdamW::most);
     constexpr double most = midus::AdamW::largest_beta;
     add_number(app, "--beta1", adamw.beta1, "Of the mean of the gradients", 0, most);
     add_number(app, "--beta2", adamw.beta2, "Of the mean of their squares", 0, most);
-    add_number(app, "--epsilon", adamw.epsilon, "Added to the root of the latter");
+    add_number(app, "--epsilon", adamw.epsilon, "Added to the root of the latter", midus::AdamW::least,
+               midus::AdamW::most);
     add_number(app, "--clip", adamw.clip, "Largest global gradient norm; 0: no clipping", 0,
                std::numeric_limits<double>::infinity());
     app.add_option("--rate-scale", rate_scales,

@@ -191,6 +191,11 @@ TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {
   says("model --data a.bin --seed 010x", "--seed must be an integer");
   says("model --data a.bin --checkpoint-every=-1", "--checkpoint-every must be an integer of at least 0");
   says("model --data a.bin --beta1 1", "--beta1 must be a number from 0 to 0.9999999, found \"1\"");
+  for (const char* const bad :
+       {"0", "1e-46", "1e-300", "1e39", "-1"})  // in the arithmetic of the update, too
+    says("model --data a.bin --epsilon=" + std::string(bad),
+         "--epsilon must be a number from 1e-45 to 3.4028234663852886e+38, found");
+  says("model --data a.bin --weight-decay 1e39", "--weight-decay must be a number from 0 to 3.40282346638");
   for (const char* const bad : {"''", "0x10", "1e", "1,5", "nan"})
     says(("model --data a.bin --floor " + std::string(bad)).c_str(), "--floor must be a number from 0 to 1");
   says("model --data a.bin --keep-last -2", "--keep-last must be an integer of at least 0, found \"-2\"");

@@ -194,6 +194,8 @@ TEST_CASE("TokenFile: belongs to a vocabulary and a tokenizer") {
   const TokenFile words(write_tokens(directory / "c", {1}, {.vocabulary = 700, .tokenizer = tokenizer}));
   CHECK_THAT(message_of([&] { words.expect(700); }),
              Catch::Contains("the model has no tokenizer.json; put its tokenizer.json beside"));
+  CHECK_THAT(message_of([&] { words.expect(512, tokenizer); }),  // the right tokenizer, for another model
+             Catch::Contains("the model's is 512; it was prepared with the tokenizer.json beside the model"));
 }
 
 TEST_CASE("TokenFile: the hash is that of the file") {

@@ -131,7 +131,12 @@ class TokenFile {
   void expect(Index vocabulary, const Sha256Digest& tokenizer = {}) const {
     if (header().vocabulary != vocabulary)
       fail("token file ", path().string(), ": its vocabulary is ", header().vocabulary, ", the model's is ",
-           vocabulary, "; prepare it with the model's tokenizer");
+           vocabulary,
+           header().tokenizer == tokenizer && tokenizer != Sha256Digest{}
+               ? "; it was prepared with the tokenizer.json beside the model, which has more tokens than the "
+                 "model: put "
+                 "the one there that the model was trained with"
+               : "; prepare it with the model's tokenizer");
     if (header().tokenizer != tokenizer)
       fail("token file ", path().string(), ": it was made with ", tokenizer_text(header().tokenizer),
            ", the model has ", tokenizer_text(tokenizer),
