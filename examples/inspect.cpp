@@ -131,8 +131,6 @@ void describe_files(const mi::LlamaConfig& config, const fs::path& directory, Js
   report["files"] = Json::array();
   report["dtypes"] = Json::object();
   report["warnings"] = Json::array();
-  if (const std::string reason = mi::why_python_differs(directory); !reason.empty())
-    report["warnings"].push_back(reason);
   if (!mi::holds_weights(directory)) return;
   const mi::CheckpointFiles files(directory);
   for (const std::string& warning : files.warnings()) report["warnings"].push_back(warning);
@@ -151,8 +149,8 @@ void describe_files(const mi::LlamaConfig& config, const fs::path& directory, Js
   }
 }
 
-/// The tokenizer beside a model, and what is wrong with it.
-Json describe_tokenizer(const mi::LlamaConfig& config, const fs::path& directory) {
+/// The tokenizer beside a model, and what is wrong with it; adds to the warnings.
+Json describe_tokenizer(const mi::LlamaConfig& config, const fs::path& directory, Json& warnings) {
   const fs::path file = directory / "tokenizer.json";
   Json json = Json::object();
   if (!fs::exists(file)) {
@@ -162,11 +160,14 @@ Json describe_tokenizer(const mi::LlamaConfig& config, const fs::path& directory
   json["sha256"] = mi::to_hex(mi::sha256_file(file));
   try {
     const mi::Tokenizer tokenizer = mi::read_tokenizer(file);
+    for (const std::string& warning : tokenizer.warnings) warnings.push_back(warning);
     json["kind"] = tokenizer.model.byte_level      ? "byte-level BPE"
                    : tokenizer.model.byte_fallback ? "BPE with byte fallback"
                                                    : "BPE";
     json["tokens"] = tokenizer.vocab_size();
     json["fits"] = tokenizer.vocab_size() <= config.vocab_size;
+    if (const std::string reason = mi::why_python_differs(directory); !reason.empty())
+      warnings.push_back(reason);
   } catch (const mi::Error& error) {
     json["kind"] = "unusable";
     json["error"] = error.what();
@@ -208,7 +209,7 @@ Json describe_model(const fs::path& path) {
   for (const std::string& wanted : {mi::inserted, mi::inserted_all, mi::everything})
     report["train"][wanted] = trained_by(config, wanted);
   describe_files(config, directory, report);
-  report["tokenizer"] = describe_tokenizer(config, directory);
+  report["tokenizer"] = describe_tokenizer(config, directory, report["warnings"]);
   if (fs::exists(directory / "trainer.json"))
     report["training"] = describe_training(directory / "trainer.json");
   return report;

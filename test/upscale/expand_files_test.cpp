@@ -106,7 +106,15 @@ TEST_CASE("expand_files: detach gives the base back, byte for byte") {
     const auto base_model = directory / name;
     write_random_model(base_model, name == "tied" ? with(base, "tie_word_embeddings", "true") : base,
                        Dtype::bf16);
+    // A class that Python would build other steps for than tokenizer.json has.
+    put_file(base_model / "tokenizer.json",
+             R"({"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": {"type": "Digits"}})");
+    put_file(base_model / "tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer"})");
+    CHECK(ModelOnDisk(base_model).warnings.size() == 1);
     expand(base_model, directory / (name + "1"), hive);
+    CHECK(ModelOnDisk(directory / (name + "1")).warnings.empty());
+    CHECK(read_json_file(directory / (name + "1/tokenizer_config.json"))["tokenizer_class"] ==
+          "PreTrainedTokenizerFast");
     detach(directory / (name + "1"), directory / (name + "-back"));
     CHECK(all_files(directory / (name + "-back")) == all_files(base_model));
     // also after a second expansion
