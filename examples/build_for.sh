@@ -5,7 +5,8 @@
 #
 # DIRECTORY is a checkpoint, or holds only a config.json. The programs are pretrain, cpt, evaluate, sample,
 # score, logits, slot_use and head_ablation. They come to lie in FOLDER, by default build/programs/SHAPE in the
-# repository, which all checkpoints of one shape share; the last line printed is that folder:
+# repository (where that may not be written: below ~/.cache/midus; MIDUS_PROGRAMS names another folder than
+# build/programs), which all checkpoints of one shape share; the last line printed is that folder:
 #
 #   programs=$(bash examples/build_for.sh llama | tail -n 1)
 #   "$programs/evaluate" llama --data test=test.bin
@@ -61,14 +62,19 @@ command -v cmake >/dev/null || fail "cmake is needed: install cmake (3.22 or new
 compiler=${CXX:-c++}
 command -v "${compiler%% *}" >/dev/null || fail "there is no compiler $compiler: install g++, or set CXX"
 
-root=$repository/build/programs
+# A repository that is shared may not be written to: then the builds lie in the user's cache, apart for each repository.
+root=${MIDUS_PROGRAMS:-$repository/build/programs}
+if [ -z "${MIDUS_PROGRAMS:-}" ] && ! { mkdir -p "$root" && [ -w "$root" ]; } 2>/dev/null; then
+    root=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/midus/$(printf '%s' "$repository" | cksum | cut -d ' ' -f 1)
+fi
+mkdir -p "$root/.build" 2>/dev/null && [ -w "$root/.build" ] ||
+    fail "cannot write to $root; MIDUS_PROGRAMS names another folder for what is built"
 type=${MIDUS_BUILD_TYPE:-Release}
 case $type in Release | Debug) ;; *) fail "MIDUS_BUILD_TYPE must be Release or Debug, found $type" ;; esac
 compiler_key=$(printf '%s' "$compiler" | tr -c 'A-Za-z0-9+._-' '_')
 suffix=''
 if [ "$type" = Debug ]; then suffix=-debug compiler_key+=-debug; fi
 if [ -n "$headers" ]; then compiler_key+=-$(printf '%s' "$headers" | cksum | cut -d ' ' -f 1); fi
-mkdir -p "$root/.build"
 
 lock() {  # lock NAME: waits for other calls that build the same thing
     if command -v flock >/dev/null; then
@@ -124,8 +130,10 @@ mkdir -p "$folder"
 for program in pretrain cpt evaluate sample score logits slot_use head_ablation; do
     # Another name first: a program that is running keeps its file.
     if ! cmp -s "$build/programs/$program" "$folder/$program"; then
-        cp "$build/programs/$program" "$folder/.$program.$$"
-        mv -f "$folder/.$program.$$" "$folder/$program"
+        new=$(mktemp "$folder/.$program.XXXXXX")
+        cp "$build/programs/$program" "$new"
+        chmod "$(printf '%o' $((0777 & ~$(umask))))" "$new"
+        mv -f "$new" "$folder/$program"
     fi
 done
 cd "$folder" && pwd

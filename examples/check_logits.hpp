@@ -39,8 +39,14 @@ class LogitsCheck {
     if (!std::filesystem::exists(build_for_))
       midus::fail("cannot check the logits: there is no ", build_for_.string(),
                   " to build programs with; name it with --build-for, or write without a check (--no-check)");
-    std::string name = (std::filesystem::temp_directory_path() / "midus-upscale-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) midus::fail("cannot make the temporary directory ", name);
+    std::error_code error;
+    const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+    if (error)
+      midus::fail("cannot check the logits: TMPDIR, or /tmp, is no directory to write to (", error.message(),
+                  "); set TMPDIR, or write without a check (--no-check)");
+    std::string name = (temporary / "midus-upscale-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr)
+      midus::fail("cannot make the temporary directory ", name, ": ", midus::system_message(errno));
     folder_ = name;
     const midus::Random random(0, "upscale.check");
     const midus::Index length = std::min<midus::Index>(32, config.max_position_embeddings);
@@ -73,7 +79,8 @@ class LogitsCheck {
     std::vector<double> values(tensor.bytes.size() * 8 /
                                static_cast<std::size_t>(midus::info(tensor.dtype).bits));
     midus::read_weights(tensor.dtype, tensor.bytes, std::span(values));
-    std::filesystem::remove(out);
+    std::error_code ignored;
+    std::filesystem::remove(out, ignored);
     return values;
   }
 

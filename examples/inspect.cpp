@@ -3,10 +3,13 @@
 //
 //     inspect llama-midus/        inspect run/step-00000100/        inspect text.train.bin --json text.json
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -226,7 +229,13 @@ Json describe_tokens(const fs::path& path) {
   const bool bytes = file.header().tokenizer == mi::Sha256Digest{};
   report["tokenizer_sha256"] = bytes ? Json() : Json(mi::to_hex(file.header().tokenizer));
   Index masked = 0;
-  for (Index i = 0; file.weighted() && i < file.size(); ++i) masked += file.counts(i) ? 0 : 1;
+  std::array<std::uint8_t, 4096> weights;
+  for (Index i = 0; file.weighted() && i < file.size(); i += static_cast<Index>(weights.size())) {
+    const auto part = std::span(weights).first(
+        static_cast<std::size_t>(std::min(file.size() - i, static_cast<Index>(weights.size()))));
+    file.read_weights(i, part);
+    masked += std::count(part.begin(), part.end(), 0);
+  }
   report["weighted"] = file.weighted();
   report["masked"] = masked;
   return report;

@@ -97,7 +97,8 @@ struct TrainingArguments {
       midus::TokenFile{name_and_value("--eval", given, "NAME=FILE").second};
     run.directory = out;
     run.replace = force;
-    if (std::filesystem::is_directory(out) && !dry_run) {
+    std::error_code error;
+    if (std::filesystem::is_directory(out, error) && !dry_run) {
       const midus::RunLock lock(out);
       midus::repair_run(out);
     }

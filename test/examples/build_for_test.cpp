@@ -48,6 +48,25 @@ TEST_CASE_METHOD(Fixture, "build_for: what is missing is said") {
         "build_for.sh: there is no compiler no-such-compiler: install g++, or set CXX\n");
 }
 
+TEST_CASE_METHOD(Fixture, "build_for: builds elsewhere where the repository may not be written to") {
+  std::filesystem::create_directory(directory / "bin");
+  put_file(directory / "bin/cmake", "#!/bin/sh\necho \"$@\" >> cmake.log\nexit 1\n");
+  std::filesystem::permissions(directory / "bin/cmake", std::filesystem::perms::owner_all);
+  const std::string command = "PATH=\"$PWD/bin:$PATH\" MIDUS_PROGRAMS=";
+  CHECK(contains(run_in(directory, "env", command + "built bash '" + script + "' model --into here").error,
+                 "cannot configure midus"));
+  CHECK(contains(file_bytes(directory / "cmake.log"), " -B built/.build/generator-"));
+  CHECK(run_in(directory, "env", command + "/proc/none bash '" + script + "' model").error ==
+        "build_for.sh: cannot write to /proc/none; MIDUS_PROGRAMS names another folder for what is built\n");
+  // A copy that is somebody else's stands for a shared one.
+  std::filesystem::create_directories(directory / "shared/examples");
+  std::filesystem::copy_file(script, directory / "shared/examples/build_for.sh");
+  put_file(directory / "shared/build", "");  // so there can be no folder in it, for root neither
+  run_in(directory, "env",
+         "PATH=\"$PWD/bin:$PATH\" HOME=\"$PWD/home\" bash shared/examples/build_for.sh model");
+  CHECK(contains(file_bytes(directory / "cmake.log"), "/home/.cache/midus/"));
+}
+
 TEST_CASE_METHOD(Fixture, "build_for: a config.json that is refused is named with the rule", "[builds]") {
   Json json = read_json_file(odd_config / "config.json");
   json["midus"]["top_k"] = 6;

@@ -1,5 +1,7 @@
 #include "midus/io/checkpoint_writer.hpp"
 
+#include <sys/resource.h>
+
 #include <cmath>
 #include <limits>
 #include <string>
@@ -74,6 +76,25 @@ TEST_CASE("Shards are written and read back") {
   CHECK_THAT(message_of([&] { write(directory / "four", 100); }), Contains(index_name + " is there"));
   write(directory / "one", 1000);  // the same kind is replaced
   check(CheckpointFiles(directory / "one"));
+}
+
+TEST_CASE("However many shards there are, one is open at a time") {
+  const TemporaryDirectory directory;
+  std::vector<TensorInfo> tensors;
+  for (int i = 0; i < 300; ++i) tensors.push_back({text("t", i), Dtype::f32, {1}});
+  ::rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  ::rlimit few = before;
+  few.rlim_cur = 40;
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  const std::string said = message_of([&] {
+    CheckpointWriter writer(directory.path(), tensors, {}, 4);
+    for (const TensorInfo& tensor : tensors) writer.write(tensor.name, std::as_bytes(std::span(four)));
+    writer.commit();
+  });
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  CHECK(said == "nothing was thrown");
+  CHECK(CheckpointFiles(directory.path()).files().size() == 300);
 }
 
 TEST_CASE("An incomplete model is not committed, not even in part") {

@@ -2,6 +2,8 @@
 // change.
 #include "midus/train/run.hpp"
 
+#include <csignal>
+
 #include "midus/midus.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
@@ -264,6 +266,64 @@ TEST_CASE("every number of trainer.json is in range before it is believed, and t
   goes_on("/inputs", Json::object());
   goes_on("/inputs/model", Json::object());
   goes_on("/inputs/evaluations", 3);
+}
+
+TEST_CASE("an error in a step, or in an evaluation, leaves a checkpoint of the steps before it") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.checkpoint_every = 0;
+  Cpu<float> device(1);
+  Model model(device);
+  randomise(model);
+  model.train(everything);
+  auto sources = data_in(directory.path());
+  std::string bytes = file_bytes(directory / "a.bin");
+  bytes[128 + 2 * 60 + 1] = '\x7f';  // a token that the vocabulary has not
+  put_file(directory / "a.bin", bytes);
+  Trainer trainer(model, settings.adamw, std::move(sources), settings.train);
+  const auto said = message_of([&] { Run(trainer, {.directory = directory / "run"})(); });
+  CHECK_THAT(said, Catch::Contains("expected ids below") && Catch::Contains("The steps before are kept in "));
+  const auto newest = newest_checkpoint(directory / "run");
+  REQUIRE(newest);
+  CHECK(newest->filename() == detail::step_directory("", trainer.state().step).filename());
+  CHECK(promised(directory / "run").size() == static_cast<std::size_t>(trainer.state().step));
+  CHECK_FALSE(std::filesystem::exists(directory / "run/rehearsal"));
+}
+
+TEST_CASE("a run that is asked to stop in an evaluation goes on with it") {
+  TemporaryDirectory directory;
+  const Settings settings;
+  const auto evaluate = [&](const std::filesystem::path& log, Index length, bool stop) {
+    Cpu<float> device(1);
+    Model model(device);
+    randomise(model);
+    model.train(everything);
+    Trainer trainer(model, settings.adamw, data_in(directory.path()), settings.train);
+    const EvaluationFiles files{{"a", EvaluationBatches(TokenFile(directory / "a.bin"), 8)},
+                                {"caf\xe9", EvaluationBatches(TokenFile(directory / "b.bin"), 8)}};
+    RunEvaluations<Model> evaluations(trainer, files, log, 0);
+    evaluations.resume(length, std::nullopt);
+    CHECK(evaluations.pending());
+    StepProgress progress(1);
+    const Interrupt interrupt(nullptr);
+    if (stop) std::raise(SIGTERM);
+    evaluations(progress, interrupt);
+    CHECK(evaluations.pending() == stop);
+  };
+  evaluate(directory / "whole", 0, false);
+  const std::string whole = file_bytes(directory / "whole");
+  evaluate(directory / "cut", 0, true);
+  CHECK(file_bytes(directory / "cut").empty());
+  put_file(directory / "cut", whole);  // stopped between the two
+  evaluate(directory / "cut", static_cast<Index>(whole.find('\n')) + 1, false);
+  CHECK(file_bytes(directory / "cut") == whole);
+}
+
+TEST_CASE("what leaves no room for a checkpoint is said before the first step") {
+  const TemporaryDirectory directory;
+  CHECK(why_no_room(directory.path(), {1, 1}) == "");
+  CHECK_THAT(why_no_room(directory.path(), {1e30, 1}), Catch::Contains("are free in "));
+  CHECK(why_no_room(directory / "none", {1e30, 1}) == "");  // nobody knows
 }
 
 TEST_CASE("resuming a finished run does nothing") {

@@ -1,6 +1,7 @@
 #include "midus/train/step_log.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -98,6 +99,27 @@ TEST_CASE("StepProgress: says where the run stands") {
                        "step 1/3  loss 2.3457  rate 3.00e-03  10.7k tokens/s  38 % of peak  ? left\n"));
   CHECK_THAT(text, Catch::Contains("step 2/3  loss 2.0000  rate nan  ? tokens/s  0 s left\n"));
   CHECK(std::count(text.begin(), text.end(), '\n') == 5);
+}
+
+TEST_CASE("machine_memory: a control group's limit counts, in either version") {
+  const test::TemporaryDirectory folder;
+  const auto put = [&](const std::string& name, const char* content) {
+    std::filesystem::create_directories((folder / name).parent_path());
+    test::put_file(folder / name, content);
+  };
+  const auto limit = [&] { return control_group_memory(folder.path().string()); };
+  CHECK(std::isinf(limit()));
+  put("proc/self/cgroup", "0::/a/b\n");
+  put("sys/fs/cgroup/a/b/memory.max", "max\n");
+  CHECK(std::isinf(limit()));
+  put("sys/fs/cgroup/a/memory.max", "3000000\n");  // of the group around it
+  CHECK(limit() == 3e6);
+  put("proc/self/cgroup", "12:cpu,cpuacct:/a\n7:hugetlb,memory:/job/1\n");
+  CHECK(std::isinf(limit()));
+  put("sys/fs/cgroup/memory/job/1/memory.limit_in_bytes", "2000000\n");
+  CHECK(limit() == 2e6);
+  put("sys/fs/cgroup/memory.max", "1000000\n");  // a container's
+  CHECK(limit() == 1e6);
 }
 
 TEST_CASE("beyond_memory: what does not fit is said, with what to do") {

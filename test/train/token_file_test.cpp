@@ -238,3 +238,21 @@ TEST_CASE("TokenWriter: refuses what does not belong in the file, and leaves no 
     CHECK_THAT(message_of([&] { TokenWriter(path, {.vocabulary = vocabulary}); }),
                Catch::Contains("vocabulary"));
 }
+
+TEST_CASE("token file: one that is cut or changed while it is read is an error, or is known") {
+  const TemporaryDirectory directory;
+  TokenWriter writer(directory / "w.bin", {.weighted = true});
+  writer.append_bytes(std::string(10000, 'x'));
+  writer.commit();
+  const TokenFile file(directory / "w.bin");
+  std::vector<std::int32_t> ids(5000);
+  file.read(5000, ids);
+  CHECK(std::count(ids.begin(), ids.end(), 'x') == 5000);
+  CHECK_FALSE(file.changed());
+  std::filesystem::resize_file(directory / "w.bin", 200);  // as `cp other w.bin` does at first
+  CHECK(file.changed());
+  for (const std::string& said : {message_of([&] { file.read(5000, ids); }),
+                                  message_of([&] { file.counts(7); }), message_of([&] { file.sha256(); })})
+    CHECK_THAT(said, Catch::Contains("w.bin: there is no byte ") &&
+                         Catch::Contains("it had 30128 bytes when it was opened: somebody has cut it"));
+}

@@ -127,10 +127,16 @@ class AtomicFile {
     }
   }
 
-  /// Puts the new file in the old one's place. Throws `Error` where anything failed; then the old one stays.
-  void commit() {
+  /// To disk with what was written: nothing more will be. The target is still the old one.
+  void close() {
+    if (!file_) return;
     if (::fsync(file_.get()) != 0) give_up("write", errno);
     if (!file_.close()) give_up("write", errno);
+  }
+
+  /// Puts the new file in the old one's place. Throws `Error` where anything failed; then the old one stays.
+  void commit() {
+    close();
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) give_up("replace", errno);
     temporary_.clear();
     sync_to_disk(directory_of(target_));

@@ -7,6 +7,7 @@
 #include <functional>
 #include <iomanip>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,7 +30,8 @@ inline constexpr std::uint64_t default_shard_bytes = 5'000'000'000;
 /// Writes a model's tensors to `model.safetensors`, or, beyond the size limit of one shard, to
 /// `model-00001-of-0000y.safetensors` ... with their index. The tensors are dealt to the shards in the order
 /// given (one that is larger than the limit gets a shard of its own) and may be written in any order, also in
-/// pieces. Each file appears whole; for a whole directory that appears at once, write into an
+/// pieces. A shard that is complete is closed, so written in their order no more than one is open. Each file
+/// appears whole; for a whole directory that appears at once, write into an
 /// `AtomicDirectory`.
 class CheckpointWriter {
  public:
@@ -37,7 +39,7 @@ class CheckpointWriter {
   /// new ones.
   CheckpointWriter(std::filesystem::path directory, const std::vector<TensorInfo>& tensors,
                    const SafetensorsMetadata& metadata = {}, std::uint64_t shard_bytes = default_shard_bytes)
-      : directory_(std::move(directory)) {
+      : directory_(std::move(directory)), metadata_(metadata) {
     std::vector<std::vector<TensorInfo>> shards(1);
     std::uint64_t filled = 0;
     for (const TensorInfo& tensor : tensors) {
@@ -64,7 +66,10 @@ class CheckpointWriter {
       for (const TensorInfo& tensor : shards[i])
         if (!places_.emplace(tensor.name, Place{i, name, tensor.dtype}).second)
           fail(directory_.string(), ": tensor ", in_quotes(tensor.name), " occurs twice");
-      writers_.emplace_back(directory_ / name, std::move(shards[i]), metadata);
+      std::uint64_t missing = 0;
+      for (const TensorInfo& tensor : shards[i])
+        missing += tensor_bytes(in_quotes(tensor.name), tensor.dtype, tensor.shape);
+      shards_.push_back({name, std::move(shards[i]), missing, std::nullopt});
     }
   }
 
@@ -78,13 +83,16 @@ class CheckpointWriter {
       fail(directory_.string(), ": tensor ", in_quotes(name), " is not written: its element ",
            place.written / static_cast<std::uint64_t>(info(place.dtype).bits / 8) + *at, " is not finite");
     place.written += bytes.size();
-    writers_[place.shard].write(name, bytes);
+    Shard& shard = shards_[place.shard];
+    writer(shard).write(name, bytes);
+    shard.missing -= bytes.size();
+    if (shard.missing == 0) writer(shard).close();
   }
 
   /// The files take their places, the index last. Throws `Error` where a tensor is not complete.
   void commit() {
-    for (const SafetensorsWriter& writer : writers_) writer.require_complete();
-    for (SafetensorsWriter& writer : writers_) writer.commit();
+    for (Shard& shard : shards_) writer(shard).require_complete();
+    for (Shard& shard : shards_) writer(shard).commit();
     if (!sharded_) return;
     Json index;
     index["metadata"]["total_size"] = total_size_;
@@ -95,6 +103,17 @@ class CheckpointWriter {
   }
 
  private:
+  struct Shard {
+    std::string name;
+    std::vector<TensorInfo> tensors;
+    std::uint64_t missing;                    ///< bytes that are not written yet
+    std::optional<SafetensorsWriter> writer;  ///< from the first byte on
+  };
+  SafetensorsWriter& writer(Shard& shard) {
+    if (!shard.writer) shard.writer.emplace(directory_ / shard.name, shard.tensors, metadata_);
+    return *shard.writer;
+  }
+
   struct Place {
     std::size_t shard;
     std::string file;
@@ -103,7 +122,8 @@ class CheckpointWriter {
   };
 
   std::filesystem::path directory_;
-  std::vector<SafetensorsWriter> writers_;
+  SafetensorsMetadata metadata_;
+  std::vector<Shard> shards_;
   std::map<std::string, Place, std::less<>> places_;
   std::uint64_t total_size_ = 0;
   bool sharded_ = false;

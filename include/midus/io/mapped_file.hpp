@@ -46,6 +46,58 @@ class FileDescriptor {
   int descriptor_;
 };
 
+/// A regular file that is read piece by piece, through a descriptor: who shortens it meanwhile causes an
+/// error, where a mapping would end the program.
+class OpenFile {
+ public:
+  /// Throws `Error` where the file cannot be opened, or is a directory, a pipe or a device.
+  explicit OpenFile(std::filesystem::path path) : path_(std::move(path)) {
+    // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
+    file_ = FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file_) fail("cannot open ", path_.string(), ": ", system_message(errno));
+    opened_ = status();
+    if (S_ISDIR(opened_.st_mode))
+      fail("cannot read ", path_.string(), ": expected a file, found a directory");
+    if (!S_ISREG(opened_.st_mode))
+      fail("cannot read ", path_.string(), ": expected a regular file, found a pipe or a device");
+  }
+
+  const std::filesystem::path& path() const { return path_; }
+  /// In bytes, when it was opened.
+  std::size_t size() const { return static_cast<std::size_t>(opened_.st_size); }
+  /// Whether somebody has written to the file since.
+  bool changed() const {
+    const struct stat now = status();
+    return now.st_size != opened_.st_size || now.st_mtim.tv_sec != opened_.st_mtim.tv_sec ||
+           now.st_mtim.tv_nsec != opened_.st_mtim.tv_nsec;
+  }
+
+  /// Fills `bytes` with what stands from `offset` on. Throws `Error` where there is less.
+  void read(std::size_t offset, std::span<std::byte> bytes) const {
+    while (!bytes.empty()) {
+      const ::ssize_t count = ::pread(file_.get(), bytes.data(), bytes.size(), static_cast<::off_t>(offset));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail("cannot read ", path_.string(), ": ", system_message(errno));
+      if (count == 0)
+        fail("cannot read ", path_.string(), ": there is no byte ", offset, " any more; it had ", size(),
+             " bytes when it was opened: somebody has cut it; put the whole file back");
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+      offset += static_cast<std::size_t>(count);
+    }
+  }
+
+ private:
+  struct stat status() const {
+    struct stat status {};
+    if (::fstat(file_.get(), &status) != 0) fail("cannot read ", path_.string(), ": ", system_message(errno));
+    return status;
+  }
+
+  std::filesystem::path path_;
+  FileDescriptor file_;
+  struct stat opened_ {};
+};
+
 /// A whole regular file, mapped read-only: pages are read when they are first touched, and the system may
 /// drop them again, so a model larger than memory can be walked through. Nothing promises that a value inside
 /// is aligned. The file must not be shortened by another program meanwhile (the system answers a read past

@@ -83,6 +83,9 @@ class SafetensorsWriter {
              " bytes, found ", place.written);
   }
 
+  /// Nothing more will be written: gives the file's descriptor back.
+  void close() { file_.close(); }
+
   /// Puts the file in its place. Throws `Error` where a tensor is not complete.
   void commit() {
     require_complete();

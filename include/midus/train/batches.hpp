@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cmath>
 #include <cstddef>
@@ -67,11 +68,14 @@ inline Index fill_window(const TokenFile& file, Index begin, Index count, std::s
   std::copy(ids.begin() + 1, ids.begin() + count, targets.begin());
   file.read(begin + count, targets.subspan(used - 1, 1));
   Index counted = 0;
-  for (std::size_t i = 0; i < used; ++i) {
-    if (file.counts(begin + static_cast<Index>(i) + 1))
-      ++counted;
-    else
-      targets[i] = ignored_target;
+  std::array<std::uint8_t, 1024> weights;
+  for (std::size_t i = 0; i < used; i += weights.size()) {
+    const std::size_t now = std::min(used - i, weights.size());
+    file.read_weights(begin + static_cast<Index>(i) + 1, std::span(weights).first(now));
+    for (std::size_t j = 0; j < now; ++j) {
+      counted += weights[j];
+      if (weights[j] == 0) targets[i + j] = ignored_target;
+    }
   }
   return counted;
 }
@@ -197,8 +201,14 @@ class Batches {
   /// So that whoever passes over windows without a counted target comes to one with.
   bool any_target_counts(const TokenFile& file) const {
     const Index last = (file.size() - 1) / options_.length * options_.length;
-    for (Index token = 1; token <= last; ++token)
-      if (file.counts(token)) return true;
+    std::array<std::uint8_t, 4096> weights;
+    for (Index token = 1; token <= last;) {
+      const Index now = std::min(last + 1 - token, static_cast<Index>(weights.size()));
+      const auto part = std::span(weights).first(static_cast<std::size_t>(now));
+      file.read_weights(token, part);
+      if (std::find(part.begin(), part.end(), 1) != part.end()) return true;
+      token += now;
+    }
     return false;
   }
 

@@ -65,10 +65,11 @@ class Run {
     const RunLock lock(options_.directory);
     if (!lock.warning().empty()) warn(lock.warning());
     repair_run(options_.directory);
+    const Interrupt interrupt;  // from here on a signal leaves what can be gone on with
     const bool replaces = !checkpoint && make_way();
     try {
       if (!checkpoint) rehearse_checkpoint(trainer_, options_.directory, like_, inputs_);
-      return run(checkpoint);
+      return run(checkpoint, interrupt);
     } catch (...) {
       if (replaces && !has_result()) {  // as if it had not been tried
         remove_run_without_result(options_.directory);
@@ -105,19 +106,18 @@ class Run {
     return true;
   }
 
-  int run(const std::optional<std::filesystem::path>& checkpoint) {
+  int run(const std::optional<std::filesystem::path>& checkpoint, const Interrupt& interrupt) {
     StepLog log(options_.directory / "log.jsonl");
     RunEvaluations<Model> evaluations(trainer_, options_.evaluations,
                                       options_.directory / "evaluations.jsonl", options_.evaluation_plan);
     RunCheckpoints<Model> checkpoints(trainer_, log, evaluations, options_.directory, like_, inputs_,
                                       options_.checkpoints);
+    std::error_code error;
     if (checkpoint) {
       resume(*checkpoint, log, evaluations);
       checkpoints.resumed();
       rehearse_checkpoint(trainer_, options_.directory, like_, inputs_);
-      std::error_code error;
       std::filesystem::remove_all(options_.directory / detail::rehearsal_name, error);
-      if (const std::string reason = why_not_replace(final(), options_.like); !reason.empty()) fail(reason);
     } else {
       log.truncate_to(0);
       evaluations.resume(0, std::nullopt);
@@ -128,10 +128,10 @@ class Run {
                      static_cast<long long>(trainer_.options().steps));
       else
         std::fprintf(stderr, "the run has ended already: %s\n", evaluations.want_of_gain().c_str());
-      if (std::filesystem::exists(final()) && !options_.dtype && !evaluations.pending()) return 0;
+      if (std::filesystem::exists(final(), error) && !options_.dtype && !evaluations.pending()) return 0;
     }
+    if (const std::string reason = why_not_replace(final(), options_.like); !reason.empty()) fail(reason);
     StepProgress progress(trainer_.options().steps);
-    const Interrupt interrupt;
     if (!over(evaluations)) trainer_.set_peak(measure_peak(trainer_.model().device()));
     loop(log, evaluations, checkpoints, progress, interrupt);
     progress.end_line();
@@ -145,8 +145,8 @@ class Run {
                    evaluations.want_of_gain().c_str());
     try {
       export_csv(log.path(), options_.directory / "log.csv");
-    } catch (const Error& error) {
-      warn(error.what());
+    } catch (const Error& failure) {
+      warn(failure.what());
     }
     save(trainer_.model(), final(),
          {.like = like_,

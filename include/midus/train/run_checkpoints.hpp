@@ -67,6 +67,10 @@ class RunCheckpoints {
     log_.sync();
     evaluations_.log().sync();
     save_checkpoint(trainer_, directory_, lengths(), evaluations_.best(), like_, inputs_);
+    for (const DataSource& source : trainer_.batches().sources())
+      if (source.file.changed())
+        warn(text(source.file.path().string(), " has been changed since the run began: ", path().string(),
+                  " can go on only with the file as it was"));
     written_ = trainer_.state().step;
     last_ = Clock::now();
     tidy();

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
+#include <fstream>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -40,10 +43,36 @@ inline Index peak_memory_bytes() {
   return kilobytes * 1024;
 }
 
-/// The memory of this machine, in bytes; 0 where the system does not say.
+/// The memory that the process's control group and those around it (a container's, a job's) allow, in bytes;
+/// infinite where none has a limit. `root`: where proc and sys are.
+inline double control_group_memory(const std::string& root = "") {
+  double limit = std::numeric_limits<double>::infinity();
+  const auto read = [&](const std::string& group, const char* name) {
+    std::ifstream file(root + "/sys/fs/cgroup" + group + "/" + name);
+    double bytes = 0;  // version 2 says "max" where there is no limit, version 1 a number beyond any machine
+    if (file >> bytes && bytes > 0) limit = std::min(limit, bytes);
+  };
+  read("", "memory.max");
+  read("/memory", "memory.limit_in_bytes");
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // "0::/a/b", or "7:cpu,memory:/a/b" of version 1
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == line.npos) continue;
+    const std::string kinds = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool unified = kinds == ",,";
+    if (!unified && kinds.find(",memory,") == kinds.npos) continue;
+    for (std::string group = line.substr(second + 1); group.size() > 1; group.resize(group.rfind('/')))
+      read(unified ? group : "/memory" + group, unified ? "memory.max" : "memory.limit_in_bytes");
+  }
+  return limit;
+}
+
+/// The memory that this process can have, in bytes: this machine's, or what its control group allows; 0 where
+/// the system does not say.
 inline double machine_memory() {
   const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
-  return pages > 0 && page > 0 ? static_cast<double>(pages) * static_cast<double>(page) : 0;
+  if (pages <= 0 || page <= 0) return 0;
+  return std::min(static_cast<double>(pages) * static_cast<double>(page), control_group_memory());
 }
 
 /// 3 << 20 -> "3.0 MiB".

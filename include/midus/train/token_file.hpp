@@ -114,8 +114,8 @@ struct TokenFileHeader {
   }
 };
 
-/// A token file, mapped: opening reads the header alone, and copies share one mapping. An id is checked when
-/// it is read, before anything can use it as an index.
+/// A token file: opening reads the header alone, and copies share one descriptor. An id is checked when it is
+/// read, before anything can use it as an index; a file that was cut meanwhile is an error.
 class TokenFile {
  public:
   TokenFile(const std::filesystem::path& path) : contents_(std::make_shared<Contents>(path)) {}
@@ -149,11 +149,18 @@ class TokenFile {
   void read(Index begin, std::span<std::int32_t> ids) const {
     const auto count = static_cast<Index>(ids.size());
     assert(begin >= 0 && count <= size() - begin);
-    const std::byte* const first = bytes() + begin * header().bytes_per_token();
-    if (header().bytes_per_token() == 2)
-      decode<std::uint16_t>(first, ids);
-    else
-      decode<std::uint32_t>(first, ids);
+    const auto width = static_cast<std::size_t>(header().bytes_per_token());
+    std::array<std::byte, 4096> part;
+    for (std::size_t i = 0; i < ids.size();) {
+      const auto now = ids.subspan(i, std::min(ids.size() - i, part.size() / width));
+      contents_->file.read(TokenFileHeader::size + (static_cast<std::size_t>(begin) + i) * width,
+                           std::span(part).first(now.size() * width));
+      if (width == 2)
+        decode<std::uint16_t>(part.data(), now);
+      else
+        decode<std::uint32_t>(part.data(), now);
+      i += now.size();
+    }
     for (Index i = 0; i < count; ++i) {
       const auto id = static_cast<std::uint32_t>(ids[static_cast<std::size_t>(i)]);
       if (id >= static_cast<std::uint64_t>(vocabulary()))
@@ -162,22 +169,40 @@ class TokenFile {
     }
   }
 
+  /// Loss weights of tokens begin, begin + 1, ..., as many as there is room for: 1 where the loss counts,
+  /// else 0.
+  void read_weights(Index begin, std::span<std::uint8_t> weights) const {
+    assert(begin >= 0 && static_cast<Index>(weights.size()) <= size() - begin);
+    std::fill(weights.begin(), weights.end(), std::uint8_t{1});
+    if (!weighted()) return;
+    contents_->file.read(
+        TokenFileHeader::size + static_cast<std::size_t>(size() * header().bytes_per_token() + begin),
+        std::as_writable_bytes(weights));
+    for (const std::uint8_t& weight : weights)
+      if (weight > 1)
+        fail("token file ", path().string(), ": expected a loss weight of 0 or 1, found ", int{weight},
+             " at token ", begin + (&weight - weights.data()));
+  }
   /// Whether the loss at a token counts.
   bool counts(Index token) const {
-    assert(token >= 0 && token < size());
-    if (!weighted()) return true;
-    const auto weight = std::to_integer<int>(bytes()[size() * header().bytes_per_token() + token]);
-    if (weight > 1)
-      fail("token file ", path().string(), ": expected a loss weight of 0 or 1, found ", weight, " at token ",
-           token);
+    std::uint8_t weight = 1;
+    read_weights(token, {&weight, 1});
     return weight == 1;
   }
+
+  /// Whether somebody has written to the file since it was opened.
+  bool changed() const { return contents_->file.changed(); }
 
   /// SHA-256 of the whole file, reckoned once per opened file: how a resumed run knows its data again.
   const Sha256Digest& sha256() const {
     std::call_once(contents_->hashed, [&] {
       Sha256 hash;
-      hash.update(contents_->file.bytes());
+      std::vector<std::byte> part(std::size_t{1} << 20);
+      for (std::size_t at = 0; at < contents_->file.size(); at += part.size()) {
+        part.resize(std::min(part.size(), contents_->file.size() - at));
+        contents_->file.read(at, part);
+        hash.update(part);
+      }
       contents_->hash = hash.digest();
     });
     return contents_->hash;
@@ -185,14 +210,13 @@ class TokenFile {
 
  private:
   struct Contents {
-    explicit Contents(const std::filesystem::path& path) : file(path), header(TokenFileHeader::from(file)) {}
-    MappedFile file;
+    explicit Contents(const std::filesystem::path& path)
+        : file(path), header(TokenFileHeader::from(MappedFile(path))) {}
+    OpenFile file;
     TokenFileHeader header;
     std::once_flag hashed;
     Sha256Digest hash{};
   };
-
-  const std::byte* bytes() const { return contents_->file.bytes().data() + TokenFileHeader::size; }
 
   template <class Word>
   static void decode(const std::byte* from, std::span<std::int32_t> ids) {
