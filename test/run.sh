@@ -4,18 +4,23 @@
 # ctest's own summary. With --all also the long tests, the sanitizers, the fuzzers, a sample of the mutations, the
 # benchmarks' guard, and the reference by doxygen.
 #
-#   bash test/run.sh [--all] [--no-torch] [--build DIR]
+# With --nightly only what takes hours and is labelled so in test/CMakeLists.txt (add_test, LABELS nightly: crashes, 100
+# of each, ...); it ends with the record that goes into test/RESULTS.md.
+#
+#   bash test/run.sh [--all | --nightly] [--no-torch] [--build DIR]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 torch=yes
 all=no
 build=build/test
-skip=(-LE long)
+nightly=no
+skip=(-LE 'long|nightly')
 benchmarks=OFF
 while [ $# -gt 0 ]; do
   case "$1" in
-    --all) all=yes; skip=(); benchmarks=ON ;;
+    --all) all=yes; skip=(-LE nightly); benchmarks=ON ;;
+    --nightly) nightly=yes; skip=(-L nightly) ;;
     --no-torch) torch=no ;;
     --build) build=$2; shift ;;
     -h|--help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
@@ -30,6 +35,13 @@ summary() {  # also where a part failed
   echo "Seconds per part:"
   printf '%s\n' "${parts[@]}"
   if [ -f "$build/ctest.log" ]; then grep -E 'tests passed|tests failed|Total Test time' "$build/ctest.log" || true; fi
+  nightly_age
+}
+nightly_age() {  # how old the last record of the nightly tests is
+  local commit behind
+  commit=$(sed -n 's/^Last record: commit \([0-9a-f]*\),.*/\1/p' test/RESULTS.md)
+  behind=$(git rev-list --count "${commit:-none}..HEAD" 2>/dev/null) || behind='an unknown number of'
+  echo "The last record of the nightly tests (test/RESULTS.md) is ${commit:-missing}: $behind commits behind."
 }
 part() {  # part NAME COMMAND...: runs a command and notes its seconds
   local name=$1 begin=$SECONDS status=0
@@ -55,6 +67,15 @@ part "configure" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMI
 part "build" cmake --build "$build" -j "$(nproc)"
 failed=0  # from here on a part that fails does not keep the next ones from running
 part "test" ctest --test-dir "$build" --output-on-failure -j "$(nproc)" --output-log "$build/ctest.log" "${skip[@]}" || failed=1
+if [ "$nightly" = yes ]; then
+  echo
+  echo "For test/RESULTS.md, under \"Nightly\":"
+  echo "Last record: commit $(git rev-parse --short HEAD), $(date +%Y-%m-%d)."
+  echo
+  echo "| part | | seconds |"
+  echo "|---|---|---:|"
+  sed -n 's/^ *[0-9]*\/[0-9]* Test *#[0-9]*: \(.*[^ .]\) \.* *\(\**[A-Za-z ]*\) *\([0-9.]*\) sec.*/| \1 | \2 | \3 |/p' "$build/ctest.log"
+fi
 if [ "$all" = no ]; then exit $failed; fi
 
 sanitize() {  # sanitize PRESET FOLDER...: the tests of these folders

@@ -1,6 +1,9 @@
 """Kills a training run at random moments; whatever it leaves, the run goes on and ends as if nothing had happened.
 
-    kill_test.py PROGRAMS MODEL TOKEN_FILE [--kills N] [--seed S]
+    kill_test.py PROGRAMS MODEL TOKEN_FILE [--kills N] [--seed S] [--steps N] [--small] [--process-1]
+
+--process-1: each time as process 1 of a container, where every run has the number of the one before. --small: of a model
+whose checkpoints are written too fast for a kill to hit one.
 """
 
 import argparse
@@ -14,8 +17,6 @@ import time
 from pathlib import Path
 
 import training
-
-STEPS = 60
 
 
 def moment(out, before):
@@ -54,28 +55,37 @@ def main():
     parser.add_argument("data")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--process-1", action="store_true")
     arguments = parser.parse_args()
+    steps = arguments.steps
+    prefix = training.as_process_1() if arguments.process_1 else []
+    if prefix is None:
+        print("skipped: this system gives no process numbers of their own (unshare --pid)")
+        return
     run = (arguments.programs, arguments.model, arguments.data)
     ids = Path("kill_test.json")
     ids.write_text("[[1, 2, 3, 4]]")
 
     begin = time.monotonic()
-    done = training.train(*run, "whole", STEPS)
+    done = training.train(*run, "whole", steps)
     longest = time.monotonic() - begin
     if done.returncode:
         sys.exit(done.stdout)
     size = sum(map(len, training.files(training.checkpoints("whole")[-1]).values()))
-    if size < 5_000_000:
+    if size < 5_000_000 and not arguments.small:
         sys.exit(f"a checkpoint has {size:,} bytes only")
 
     generator = random.Random(arguments.seed)
+    as_one = " as process 1" if prefix else ""
     kills, runs, moments = 0, 0, collections.Counter()
     while kills < arguments.kills:
         out = Path(f"cut-{runs}")
         runs += 1
         while kills < arguments.kills:
             before = training.checkpoints(out) if out.exists() else []
-            process = subprocess.Popen(training.command(*run, out, STEPS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen([*prefix, *training.command(*run, out, steps)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 process.wait(generator.uniform(0, longest))
                 break  # it came to its end
@@ -83,21 +93,22 @@ def main():
                 process.kill()
             if process.wait() != -signal.SIGKILL:
                 sys.exit(f"the run ended by itself with status {process.returncode}")
+            training.wait_until_unlocked(out)  # a child of what was killed dies a moment later
             kills += 1
             moments[moment(out, before)] += 1
             check_last(arguments.programs, out, ids)
-        done = training.train(*run, out, STEPS)
+        done = training.train(*run, out, steps, prefix=prefix)
         if done.returncode:
             sys.exit(done.stdout)
         compare("whole", out)
         if any(out.glob("*.tmp")):
             sys.exit(f"{out} keeps what was not completed: {sorted(out.glob('*.tmp'))}")
         shutil.rmtree(out)
-    print(f"killed {kills} times over {runs} runs of {STEPS} steps (checkpoints of {size:,} bytes, seed {arguments.seed}); "
+    print(f"killed {kills} times{as_one} over {runs} runs of {steps} steps (checkpoints of {size:,} bytes, seed {arguments.seed}); "
           "every continuation ended with the undisturbed run's bits")
     for what, count in moments.most_common():
         print(f"{count:6}  {what}")
-    if not moments["a checkpoint was being written"] and arguments.kills >= 100:
+    if not moments["a checkpoint was being written"] and arguments.kills >= 100 and not arguments.small:
         sys.exit("no kill fell into the writing of a checkpoint")
 
 

@@ -301,7 +301,7 @@ TEST_CASE("a run that is asked to stop in an evaluation goes on with it") {
     Trainer trainer(model, settings.adamw, data_in(directory.path()), settings.train);
     const EvaluationFiles files{{"a", EvaluationBatches(TokenFile(directory / "a.bin"), 8)},
                                 {"caf\xe9", EvaluationBatches(TokenFile(directory / "b.bin"), 8)}};
-    RunEvaluations<Model> evaluations(trainer, files, log, 0);
+    RunEvaluations<Model> evaluations(trainer, files, log, {});
     evaluations.resume(length, std::nullopt);
     CHECK(evaluations.pending());
     StepProgress progress(1);
