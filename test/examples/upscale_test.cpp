@@ -136,6 +136,10 @@ TEST_CASE("upscale: the logits are checked before the model takes its place") {
   const ProgramResult missing = upscale(directory, "base other --build-for nowhere.sh" + memory_options);
   CHECK(missing.status == 1);
   CHECK(contains(missing.error, "there is no nowhere.sh to build programs with"));
+  const ProgramResult nowhere =
+      run_in(directory, "env", "TMPDIR=/nope '" MIDUS_UPSCALE "' base other" + check);
+  CHECK(nowhere.status == 1);
+  CHECK(contains(nowhere.error, "TMPDIR, or /tmp, is no directory to write to"));
 }
 
 TEST_CASE("upscale: a signal ends the programs of the check too, and leaves nothing") {
