@@ -74,7 +74,7 @@ if [ "$nightly" = yes ]; then
   echo
   echo "| part | | seconds |"
   echo "|---|---|---:|"
-  sed -n 's/^ *[0-9]*\/[0-9]* Test *#[0-9]*: \(.*[^ .]\) \.* *\(\**[A-Za-z ]*\) *\([0-9.]*\) sec.*/| \1 | \2 | \3 |/p' "$build/ctest.log"
+  sed -nE 's,^ *[0-9]+/[0-9]+ +Test +#[0-9]+: (.*[^ .*]) *\.*[ *]*(Passed|Failed|Timeout|Not Run|Skipped|Exception[^ ]*) +([0-9.]+) sec.*,| \1 | \2 | \3 |,p' "$build/ctest.log"
 fi
 if [ "$all" = no ]; then exit $failed; fi
 
