@@ -158,8 +158,8 @@ TEST_CASE_METHOD(Fixture, "inspect: a tokenizer that fits, one that does not, an
   CHECK(report["tokenizer"]["fits"] == true);
   CHECK(report["tokenizer"]["sha256"] == to_hex(sha256_file(directory / "base/tokenizer.json")));
   put_file(directory / "base/tokenizer_config.json", R"({"tokenizer_class": "GPTNeoXTokenizer"})");
-  CHECK(
-      contains(inspect("base").out, "the class GPTNeoXTokenizer builds other steps than tokenizer.json has"));
+  CHECK(contains(inspect("base").error,
+                 "the class GPTNeoXTokenizer builds other steps than tokenizer.json has"));
   std::filesystem::remove(directory / "base/tokenizer_config.json");
   put(byte_level_tokenizer(230));
   const ProgramResult large = inspect("base");
