@@ -59,7 +59,8 @@ cmp "$work/whole/final/model.safetensors" "$work/again/final/model.safetensors" 
 "$built/evaluate" "$work/whole/final" --data text="$work/text.bin" >/dev/null
 "$built/sample" "$work/whole/final" --prompt 12 --max-tokens 4 >/dev/null
 "$built/head_ablation" "$work/whole/final" --data "$work/text.bin" >/dev/null
-"$built/logits" "$work/whole/final" --ids '[[1, 2, 3, 250, 7]]' --out "$work/logits.safetensors" >/dev/null
+echo '[[1, 2, 3, 250, 7]]' >"$work/ids.json"
+"$built/logits" "$work/whole/final" --ids "$work/ids.json" --out "$work/logits.safetensors" >/dev/null
 if [ -n "$python" ] && "$python" -c 'import transformers' 2>/dev/null; then
     HF_MODULES_CACHE="$work/modules" "$python" - "$work" <<'PYTHON'
 import json, sys
