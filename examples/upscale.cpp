@@ -37,7 +37,10 @@ struct Options {
 /// Throws where a policy that promises the base's logits does not keep the promise.
 void check(const Options& options, const mi::Plan& plan, const fs::path& deeper,
            const mi::Interrupt& interrupt) {
-  std::cout << "checking: building and running the program logits for both models" << std::endl;
+  std::cout
+      << "checking: building and running the program logits for both models (about 2 minutes for each of the "
+         "two shapes that was not built before; --no-check writes without it)"
+      << std::endl;
   const LogitsCheck logits(options.build_for, plan.base, interrupt);
   const LogitsDifference difference = compare_logits(logits.logits(options.base), logits.logits(deeper));
   if (difference.differing == 0) {

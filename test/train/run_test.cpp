@@ -368,7 +368,10 @@ TEST_CASE(
                                                                      {"tags", {"midus"}}});
   for (const std::string part :
        {"from `a 'base'`: 2 steps, 32 tokens", "    trains model.memory_blocks.", "\"learning_rate\": 0.01",
-        "- `a.bin`: 90 tokens, SHA-256 `", "evaluated on `new'text`: SHA-256 `", "trust_remote_code=True",
+        "- `a.bin`: 90 tokens, SHA-256 `", "evaluated on `new'text`: SHA-256 `",
+        "    from transformers import AutoModelForCausalLM\n    model = "
+        "AutoModelForCausalLM.from_pretrained(directory, "
+        "trust_remote_code=True)\n",
         "target_parameters=[\"memory.values\"])\n", "## The card of `a 'base'`\n\n# Text of the base\n"})
     CHECK_THAT(card, Catch::Contains(part));
   for (const char* const name : {"a.bin", "b.bin"})
@@ -378,9 +381,12 @@ TEST_CASE(
   CHECK(why_not_replace(run / "final", base).empty());
 
   save(first, directory / "bare");
+  put_file(directory / "bare/tokenizer.json", "{}");
   const std::string without = model_card(trainer, directory / "bare");
   CHECK_THAT(without, Catch::Contains("The licence is not known here: `bare` has no card that names one."));
   CHECK(read_model_card(without).head.count("license") == 0);
+  CHECK_THAT(without, Catch::Contains(
+                          "tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=True)\n"));
 }
 
 TEST_CASE("a checkpoint is a model directory, and what a crash left behind is none") {

@@ -90,12 +90,13 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
              detail::as_code(file.at("sha256").template get<std::string>()) + "\n";
 
   const LlamaConfig config = config_of(model);
+  const std::string opened =
+      std::string(".from_pretrained(directory") + (config.memory ? ", trust_remote_code=True)\n" : ")\n");
+  const bool has_tokenizer = !like.other_file("tokenizer.json").empty();
   out += "\n## In Python\n";
-  out +=
-      detail::as_code_block(text("from transformers import AutoModelForCausalLM, AutoTokenizer\n"
-                                 "tokenizer = AutoTokenizer.from_pretrained(directory)\n"
-                                 "model = AutoModelForCausalLM.from_pretrained(directory",
-                                 config.memory ? ", trust_remote_code=True" : "", ")\n"));
+  out += detail::as_code_block(text(
+      "from transformers import AutoModelForCausalLM", has_tokenizer ? ", AutoTokenizer" : "", "\n",
+      has_tokenizer ? "tokenizer = AutoTokenizer" + opened : "", "model = AutoModelForCausalLM", opened));
   std::set<std::string> tables;  // of memories, as PEFT names them
   model.visit([&](const Path&, const auto& parameter) {
     if (parameter.role == Role::table) tables.insert(text("\"memory.", parameter.name, "\""));
