@@ -435,3 +435,34 @@ TEST_CASE("Run: what trains is told by blocks of a kind, and counted") {
         "trains model.norm.weight [12]\n"
         "trains 666 of 4050 parameters\n");
 }
+
+TEST_CASE(
+    "Run: whatever goes wrong with the numbers, what is on disk is finite, and a broken model is no result") {
+  TemporaryDirectory directory;
+  int run = 0;
+  for (const double rate : {3e38, 1e37, 1e25})
+    for (const Index steps : {1, 12}) {
+      Settings settings;
+      settings.adamw = {.learning_rate = rate, .clip = 0};
+      settings.train.steps = steps, settings.train.schedule.warmup = 0;
+      settings.keep_last = 1, settings.evaluations.every = 0;
+      const auto path = directory / ("run-" + std::to_string(++run));
+      INFO("rate " << rate << ", " << steps << " steps");
+      const std::string message = message_of([&] { train(path, directory.path(), settings); });
+      if (rate == 3e38)
+        CHECK_THAT(message, Catch::Contains("step 1: the update would make numbers of model."));
+      if (steps == 12) CHECK_THAT(message, Catch::Contains("not finite"));
+      CHECK(std::filesystem::exists(path / "final") == (message == "nothing was thrown"));
+      std::vector<std::filesystem::path> models;
+      for (const auto& [step, checkpoint] : training_checkpoints(path)) models.push_back(checkpoint);
+      if (std::filesystem::exists(path / "final")) models.push_back(path / "final");
+      for (const auto& model : models) {
+        Cpu<float> device(1);
+        CHECK_NOTHROW(load<Config>(model, device, {.require_finite = true}));
+        if (!std::filesystem::exists(model / "optimizer.safetensors")) continue;
+        const SafetensorsFile moments(model / "optimizer.safetensors");
+        for (const auto& [name, tensor] : moments.tensors())
+          CHECK_FALSE(first_not_finite(tensor.dtype, tensor.bytes));
+      }
+    }
+}
