@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common.hpp"
+#include "midus/io/generation_config.hpp"
 #include "midus/model/generate.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus_model.hpp"
@@ -23,6 +24,7 @@ struct Options {
   std::optional<std::string> prompt_file;
   std::optional<Index> max_tokens;
   std::vector<std::string> stop;
+  bool no_prompt = false;
   midus::GenerateOptions generate;
   int threads = 0;
 };
@@ -39,8 +41,12 @@ class Text {
     tokenizer_->expect_to_fit(vocabulary);
   }
 
-  std::vector<std::int32_t> encode(std::string_view text, bool add_special_tokens = true) const {
-    if (tokenizer_) return midus::TextEncoder(*tokenizer_)(text, add_special_tokens);
+  /// A whole text, with the special tokens around it that it does not spell itself, or a part of one.
+  std::vector<std::int32_t> encode(std::string_view text, bool whole = true) const {
+    if (tokenizer_) {
+      midus::TextEncoder encoder(*tokenizer_);
+      return whole ? encoder.document(text) : encoder(text, false);
+    }
     std::vector<std::int32_t> ids;
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
     return ids;
@@ -97,7 +103,7 @@ int sample(const Options& options) {
   const midus::LlamaConfig config = model_config<midus_model::Model>(options.directory);
   Text text(options.directory, vocabulary);
   midus::GenerateOptions how = options.generate;
-  how.stop = config.eos_token_ids;
+  how.stop = midus::read_end_tokens(options.directory, config);
   for (const std::string& token : options.stop) how.stop.push_back(text.id_of(token));
   const midus::Sampler checked(how.sampling);  // throws before anything is loaded or printed
   const std::vector<std::string> given = prompts(options);
@@ -116,7 +122,7 @@ int sample(const Options& options) {
   const auto start = [&](std::size_t i) {
     if (i > 0) print("\n---\n");
     text.start(ids[i]);
-    print(given[i]);
+    if (!options.no_prompt) print(given[i]);
   };
   if (alone) start(0);
   const midus::Generated generated = midus::generate(model, ids, how, [&](std::size_t, std::int32_t id) {
@@ -160,8 +166,10 @@ int main(int argc, char** argv) {
              "Above 1: tokens that occurred become less probable");
   app.add_option(
       "--stop", options.stop,
-      "Tokens to stop at, beside the eos_token_id of config.json: each as tokenizer.json spells it, or "
+      "Tokens to stop at, beside the eos_token_id of generation_config.json, or where that has none, of "
+      "config.json: each as tokenizer.json spells it, or "
       "a text that is one token, such as ' the'");
+  app.add_flag("--no-prompt", options.no_prompt, "Print what follows the prompt alone");
   add_seed(app, options.generate.seed, "The same seed gives the same text");
   add_store(app, options.store);
   add_threads(app, options.threads);

@@ -208,3 +208,17 @@ TEST_CASE_METHOD(Fixture, "sample: weights kept as bfloat16 give what a bfloat16
   CHECK(sample(what + " --store bf16") == exact);
   CHECK(contains(error(what + " --store f16"), "--store"));
 }
+
+TEST_CASE_METHOD(Fixture, "sample: ends from generation_config.json, and text without the prompt") {
+  const std::string what = "--prompt Hello --max-tokens 20 --temperature 0";
+  const std::string text = sample(what).substr(5);
+  CHECK(sample(what + " --no-prompt") == text);
+  std::size_t at = 1;  // a byte that comes there for the first time
+  while (text.find(text[at]) != at) ++at;
+  const int end = static_cast<unsigned char>(text[at]);
+  put_file(directory / "model/generation_config.json",
+           R"({"eos_token_id": [)" + std::to_string(end) + "]}");
+  CHECK(sample(what + " --no-prompt") == text.substr(0, at));
+  put_file(directory / "model/generation_config.json", R"({"eos_token_id": 100000})");
+  CHECK_THAT(error(what), Catch::Contains("generation_config.json") && Catch::Contains("100000"));
+}

@@ -1,5 +1,8 @@
 #include "midus/text/bpe_trainer.hpp"
 
+#include <ctime>
+
+#include "midus/core/random.hpp"
 #include "support/catch.hpp"
 #include "text/tokenizers.hpp"
 
@@ -50,4 +53,16 @@ TEST_CASE("bpe_trainer: runs of one character, and tokens that two merges give")
   const Tokenizer tokenizer = read(parse_json(dump_json(json), "tokenizer.json"));
   for (const std::string text : {"aaaaaaa", "ab", "bababa", "aaab aab"})
     CHECK(tokenizer.decode(encode(tokenizer, text)) == text);
+}
+
+TEST_CASE("bpe_trainer: one long word takes time for what changes, not for all of it at each merge") {
+  const Random random(1, "letters");
+  std::string word;
+  for (Index i = 0; i < 100'000; ++i) word += "ACGT"[random.below(i, 4)];
+  const std::clock_t begin = std::clock();
+  BpeTrainer trainer({.vocab_size = 256 + 400, .special_tokens = {}});
+  trainer.add(word);
+  const Json json = trainer.train();
+  CHECK(json["model"]["merges"].size() == 400);
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 10);
 }

@@ -179,6 +179,18 @@ TEST_CASE("documents: special tokens, parts that do not count, and the end token
   CHECK(bytes_done == 9);
 }
 
+TEST_CASE("documents: begin and end tokens that a text spells itself are not doubled") {
+  const Tokenizer tokenizer = byte_tokenizer(
+      R"({"type": "ByteLevel", "add_prefix_space": false}, "added_tokens": [{"id": 256, "content": "<s>"},)"
+      R"({"id": 257, "content": "</s>"}], "post_processor": {"type": "TemplateProcessing", "single": )"
+      R"([{"SpecialToken": {"id": "B"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"B": {"ids": [256]}}})");
+  ThreadPool pool(2);
+  const std::vector<std::string> texts{"ab", "<s>ab</s>", "a</s>", "<s>", "</s>"};
+  const Ids expected{256, 'a', 'b', 257, 256, 'a', 'b', 257, 256, 'a', 257, 256, 257, 256, 257};
+  for (const std::size_t piece : {1, 3, 100})
+    CHECK(documents(tokenizer, pool, texts, {.end = 257, .piece = piece}) == expected);
+}
+
 TEST_CASE("documents: a character without a token is named with its place, left out, or replaced") {
   Json vocab = parse_json(byte_vocabulary(), "vocab"), without = Json::object();
   for (auto item = vocab.begin(); item != vocab.end(); ++item)

@@ -142,3 +142,21 @@ TEST_CASE("tokenizer: Llama-2's way, with blanks as characters and bytes where t
         "\xef\xbf\xbd"
         "a");
 }
+
+TEST_CASE("tokenizer: special tokens that a text spells itself are not put around it again") {
+  const Tokenizer tokenizer = byte_tokenizer(
+      R"({"type": "ByteLevel", "add_prefix_space": false}, "added_tokens": [{"id": 256, "content": "<s>", "special": true},)"
+      R"({"id": 257, "content": "</s>", "special": true}], "post_processor": {"type": "TemplateProcessing", "single": )"
+      R"([{"SpecialToken": {"id": "B"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "E"}}], )"
+      R"("special_tokens": {"B": {"ids": [256]}, "E": {"ids": [257]}}})");
+  TextEncoder encode(tokenizer);
+  CHECK(encode.document("ef") == Ids{256, 'e', 'f', 257});
+  CHECK(encode.document("<s>ef") == Ids{256, 'e', 'f', 257});
+  CHECK(encode.document("<s><s>e") == Ids{256, 256, 'e', 257});
+  CHECK(encode.document("e</s>") == Ids{256, 'e', 257});
+  CHECK(encode.document("e<s>f</s> ") == Ids{256, 'e', 256, 'f', 257, ' ', 257});
+  CHECK(encode.document("") == Ids{256, 257});
+  CHECK(encode("<s>e") == Ids{256, 256, 'e', 257});  // as `tokenizers` does
+  const std::string filler(2000, 'x');
+  CHECK(encode.document("<s>" + filler + "é</s>").size() == 2004);
+}

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <map>
+#include <optional>
 #include <queue>
 #include <set>
 #include <string>
@@ -93,13 +96,21 @@ class BpeTrainer {
 
  private:
   using Pair = std::pair<std::int32_t, std::int32_t>;
-  struct Word {
-    std::vector<std::int32_t> symbols;
-    Index count;
+  struct PairHash {
+    std::size_t operator()(const Pair& pair) const {
+      return std::hash<std::uint64_t>()(static_cast<std::uint64_t>(pair.first) << 32 |
+                                        static_cast<std::uint32_t>(pair.second));
+    }
+  };
+  /// A symbol of a piece, a token so far. The symbols of all pieces are in one list.
+  struct Symbol {
+    std::int32_t token;  // gone: none, since it has become a part of the one before
+    std::uint32_t before, after;
+    Index count;  // of the piece in the text
   };
   struct PairUse {
     Index count = 0;
-    std::set<std::size_t> words;  // that may hold it
+    std::vector<std::uint32_t> places;  // where it may be, by its first symbol
   };
   struct Candidate {
     Index count;
@@ -108,6 +119,9 @@ class BpeTrainer {
       return count != other.count ? count < other.count : pair > other.pair;
     }
   };
+
+  static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
+  static constexpr std::int32_t gone = -1;
 
   /// The id of a token, which may be there already.
   std::int32_t add_token(const std::string& token) {
@@ -129,50 +143,47 @@ class BpeTrainer {
           add_token(to_byte_characters(std::string(1, static_cast<char>(byte))));
     }
     const std::map<std::string_view, Index> sorted(counts_.begin(), counts_.end());
-    for (const auto& [piece, count] : sorted) {
-      Word word{.symbols = {}, .count = count};
-      for (const char byte : piece) word.symbols.push_back(token_of[static_cast<unsigned char>(byte)]);
-      words_.push_back(std::move(word));
-    }
-    for (std::size_t w = 0; w < words_.size(); ++w)
-      for (std::size_t i = 0; i + 1 < words_[w].symbols.size(); ++i)
-        change({words_[w].symbols[i], words_[w].symbols[i + 1]}, words_[w].count, w);
+    for (const auto& [piece, count] : sorted)
+      for (std::size_t i = 0; i < piece.size(); ++i) {
+        if (symbols_.size() >= none) fail("the text has more than ", none, " bytes of different pieces");
+        const auto at = static_cast<std::uint32_t>(symbols_.size());
+        symbols_.push_back({token_of[static_cast<unsigned char>(piece[i])], i > 0 ? at - 1 : none,
+                            i + 1 < piece.size() ? at + 1 : none, count});
+      }
+    for (std::uint32_t at = 0; at < symbols_.size(); ++at) change(at, 1);
     for (const auto& [pair, use] : pairs_) queue_.push({use.count, pair});
   }
 
-  void change(Pair pair, Index by, std::size_t word) {
+  /// Counts the pair that begins at a symbol once more, or (−1) no longer. Returns it; nothing at the end.
+  std::optional<Pair> change(std::uint32_t at, Index sign) {
+    if (at == none || symbols_[at].after == none) return std::nullopt;
+    const Pair pair{symbols_[at].token, symbols_[symbols_[at].after].token};
     PairUse& use = pairs_[pair];
-    use.count += by;
-    if (by > 0) use.words.insert(word);
+    use.count += sign * symbols_[at].count;
+    if (sign > 0) use.places.push_back(at);
+    return pair;
   }
 
   void merge(Pair pair, std::int32_t merged) {
-    const std::set<std::size_t> words = std::move(pairs_[pair].words);
-    pairs_.erase(pair);
+    std::vector<std::uint32_t> places = std::move(pairs_[pair].places);
+    std::sort(places.begin(), places.end());  // of what overlaps, the first one is merged
     std::set<Pair> made;
-    for (const std::size_t w : words) {
-      Word& word = words_[w];
-      std::vector<std::int32_t>& symbols = word.symbols;
-      std::vector<std::int32_t> after;
-      for (std::size_t i = 0; i < symbols.size(); ++i) {
-        if (i + 1 < symbols.size() && symbols[i] == pair.first && symbols[i + 1] == pair.second) {
-          after.push_back(merged);
-          ++i;
-        } else {
-          after.push_back(symbols[i]);
-        }
-      }
-      if (after.size() == symbols.size()) continue;
-      for (std::size_t i = 0; i + 1 < symbols.size(); ++i)
-        if (Pair{symbols[i], symbols[i + 1]} != pair) change({symbols[i], symbols[i + 1]}, -word.count, w);
-      for (std::size_t i = 0; i + 1 < after.size(); ++i) {
-        const Pair next{after[i], after[i + 1]};
-        change(next, word.count, w);
-        if (next.first == merged || next.second == merged) made.insert(next);
-      }
-      symbols = std::move(after);
+    for (const std::uint32_t at : places) {
+      Symbol& left = symbols_[at];
+      if (left.token != pair.first || left.after == none || symbols_[left.after].token != pair.second)
+        continue;
+      change(left.before, -1), change(at, -1), change(left.after, -1);
+      Symbol& right = symbols_[left.after];
+      left.token = merged;
+      left.after = right.after;
+      right.token = gone;
+      if (left.after != none) symbols_[left.after].before = at;
+      for (const std::uint32_t changed : {left.before, at})
+        if (const auto next = change(changed, 1)) made.insert(*next);
     }
-    for (const Pair& next : made) queue_.push({pairs_[next].count, next});
+    pairs_.erase(pair);
+    for (const Pair& next : made)
+      if (const Index count = pairs_[next].count; count > 0) queue_.push({count, next});
   }
 
   Json json(const std::vector<Pair>& merges) const {
@@ -216,8 +227,8 @@ class BpeTrainer {
   TextMap<Index> counts_;
   std::vector<std::string> tokens_;
   TextMap<std::int32_t> ids_;
-  std::vector<Word> words_;
-  std::map<Pair, PairUse> pairs_;
+  std::vector<Symbol> symbols_;
+  std::unordered_map<Pair, PairUse, PairHash> pairs_;
   std::priority_queue<Candidate> queue_;
 };
 

@@ -37,7 +37,8 @@ struct DocumentEncoding {
 
 /// Encodes documents on the threads of a pool and hands the tokens on in their order. They are those of whole
 /// texts, for any number of threads and any size of the pieces. Around a document stand the special tokens
-/// that the tokenizer puts around a text, and behind it the end token, where one is wanted. The parts of a
+/// that the tokenizer puts around a text, and behind it the end token, where one is wanted, unless the text
+/// spells them itself. The parts of a
 /// document are encoded on their own. Special tokens before a part that does not count do not count either.
 class DocumentEncoder {
  public:
@@ -65,11 +66,17 @@ class DocumentEncoder {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto part = std::make_shared<const DocumentPart>(parts[i]);
       owed_ += part->text.size();
-      if (i == 0) take_ids(part, tokenizer_->before);
+      if (i == 0 && !encoders_[0]->begins_with(part->text, tokenizer_->before))
+        take_ids(part, tokenizer_->before);
       cut(part);
       if (i + 1 < parts.size()) continue;
-      take_ids(part, tokenizer_->after);
-      if (options_.end) take_ids(part, {*options_.end});
+      std::vector<std::int32_t> behind;
+      if (!encoders_[0]->ends_with(part->text, tokenizer_->after)) behind = tokenizer_->after;
+      const bool ended = tokenizer_->after.empty()
+                             ? options_.end && encoders_[0]->ends_with(part->text, {&*options_.end, 1})
+                             : options_.end == tokenizer_->after.back();
+      if (options_.end && !ended) behind.push_back(*options_.end);
+      take_ids(part, std::move(behind));
     }
     if (std::max(bytes_, kept_bytes_) >= at_once) flush();
   }

@@ -104,6 +104,31 @@ class TextEncoder {
     return ids;
   }
 
+  /// The tokens of a text with those special tokens around it that it does not spell itself: a chat's text
+  /// mostly begins with the begin token.
+  std::vector<std::int32_t> document(std::string_view text) {
+    std::vector<std::int32_t> ids = (*this)(text, false);
+    if (!begins_with(text, tokenizer_->before))
+      ids.insert(ids.begin(), tokenizer_->before.begin(), tokenizer_->before.end());
+    if (!ends_with(text, tokenizer_->after))
+      ids.insert(ids.end(), tokenizer_->after.begin(), tokenizer_->after.end());
+    return ids;
+  }
+  /// Whether a text spells these added tokens at its beginning.
+  bool begins_with(std::string_view text, std::span<const std::int32_t> ids) {
+    std::string_view near = text.substr(0, 256);
+    near.remove_suffix(unfinished_bytes(near));
+    const std::vector<std::int32_t> first = spells(near, ids);
+    return !first.empty() && std::equal(ids.begin(), ids.end(), first.begin());
+  }
+  /// Whether a text spells these added tokens at its end.
+  bool ends_with(std::string_view text, std::span<const std::int32_t> ids) {
+    std::string_view near = text.substr(text.size() - std::min<std::size_t>(text.size(), 256));
+    while (!near.empty() && (static_cast<unsigned char>(near[0]) & 0xC0) == 0x80) near.remove_prefix(1);
+    const std::vector<std::int32_t> last = spells(near, ids);
+    return !last.empty() && std::equal(ids.rbegin(), ids.rend(), last.rbegin());
+  }
+
   /// Cuts a long text, which must be UTF-8, into units of about `size` bytes: calls unit(PreTokenizerUnit)
   /// and token(id), for added tokens, in the order of the text. `keep` as in `TextCutter`.
   template <class Keep, class Unit, class Token>
@@ -131,6 +156,24 @@ class TextEncoder {
           pre_tokenizer_(part, at_start, [&](std::string_view piece) { bpe_(piece, ids); });
         },
         [&](std::int32_t id) { ids.push_back(id); });
+  }
+
+  /// The tokens of a text, where they may hold `ids`; else none.
+  std::vector<std::int32_t> spells(std::string_view text, std::span<const std::int32_t> ids) {
+    for (const std::int32_t id : ids) {
+      const auto& added = tokenizer_->added_tokens;
+      const auto found =
+          std::find_if(added.begin(), added.end(), [&](const AddedToken& token) { return token.id == id; });
+      if (found == added.end() || text.find(found->content) == text.npos) return {};
+    }
+    if (ids.empty()) return {};
+    try {
+      std::vector<std::int32_t> all = (*this)(text, false);
+      if (all.size() < ids.size()) all.clear();
+      return all;
+    } catch (const UnknownCharacter&) {  // who encodes the whole text will say so
+      return {};
+    }
   }
 
   /// Calls part(text, whether the whole one begins there), normalised, and token(id) for the added tokens
