@@ -28,26 +28,39 @@ struct Options {
 struct Row {
   std::string name, file;
   midus::LossSum loss;
+  std::optional<double> tokens_per_byte;
+
   double bits() const { return loss.mean() / std::numbers::ln2; }
+  std::optional<double> bits_per_byte() const {
+    return tokens_per_byte ? std::optional<double>(bits() * *tokens_per_byte) : std::nullopt;
+  }
 };
 
-void print_table(const std::vector<Row>& rows, bool bytes) {
+void print_table(const std::vector<Row>& rows) {
   std::size_t width = 4;
   for (const Row& row : rows) width = std::max(width, row.name.size());
   const int w = static_cast<int>(width);
-  std::printf("%-*s  %12s  %10s  %12s  %11s\n", w, "data", "tokens", "nats/token", "perplexity",
-              bytes ? "bits/byte" : "bits/token");
-  for (const Row& row : rows)
-    std::printf("%-*s  %12lld  %10.4f  %12.4f  %11.4f\n", w, row.name.c_str(),
+  bool all_known = true;
+  std::printf("%-*s  %12s  %10s  %12s  %11s  %10s\n", w, "data", "tokens", "nats/token", "perplexity",
+              "bits/token", "bits/byte");
+  for (const Row& row : rows) {
+    std::printf("%-*s  %12lld  %10.4f  %12.4f  %11.4f  ", w, row.name.c_str(),
                 static_cast<long long>(row.loss.count), row.loss.mean(), std::exp(row.loss.mean()),
                 row.bits());
-  if (!bytes)
+    if (const std::optional<double> bits = row.bits_per_byte())
+      std::printf("%10.4f\n", *bits);
+    else
+      std::printf("%10s\n", "-");
+    all_known = all_known && row.tokens_per_byte;
+  }
+  if (!all_known)
     std::printf(
-        "Bits per byte need the length of the text in bytes, which a token file does not hold: they are\n"
-        "bits/token times the tokens per byte of the text.\n");
+        "Bits per byte need the length of the text in bytes, which this token file does not hold: prepare "
+        "it\n"
+        "again. They are bits/token times the tokens per byte of the text.\n");
 }
 
-void write_json(const Options& options, Index length, const std::vector<Row>& rows, bool bytes) {
+void write_json(const Options& options, Index length, const std::vector<Row>& rows) {
   midus::Json json;
   json["model"] = options.directory;
   json["length"] = length;
@@ -61,7 +74,7 @@ void write_json(const Options& options, Index length, const std::vector<Row>& ro
     result["loss"] = row.loss.mean();
     result["perplexity"] = std::exp(row.loss.mean());
     result["bits_per_token"] = row.bits();
-    result["bits_per_byte"] = bytes ? midus::Json(row.bits()) : midus::Json(nullptr);
+    result["bits_per_byte"] = row.tokens_per_byte ? midus::Json(*row.bits_per_byte()) : midus::Json(nullptr);
     json["results"].push_back(std::move(result));
   }
   midus::write_file(options.json, midus::dump_json(json) + "\n");
@@ -87,12 +100,11 @@ int evaluate(const Options& options) {
         midus::evaluate(model, batches, options.batch, [&, &name = name](Index done, Index all) {
           if (line.due(done == all)) line.show(midus::text(name, "  ", 100 * done / all, " %"));
         });
-    rows.push_back({name, batches.file().path().string(), loss});
+    rows.push_back({name, batches.file().path().string(), loss, batches.file().tokens_per_byte()});
   }
   line.end_line();
-  const bool bytes = is_byte_model(options.directory, Config::vocab_size);
-  print_table(rows, bytes);
-  if (!options.json.empty()) write_json(options, length, rows, bytes);
+  print_table(rows);
+  if (!options.json.empty()) write_json(options, length, rows);
   return 0;
 }
 

@@ -218,7 +218,24 @@ Json describe_model(const fs::path& path) {
   return report;
 }
 
-Json describe_tokens(const fs::path& path) {
+/// The first tokens of a file as text; null where its tokenizer is not known. A wrong one is seen at once.
+Json first_text(const mi::TokenFile& file, const fs::path& tokenizer_path) {
+  const bool bytes = file.header().tokenizer == mi::Sha256Digest{};
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(std::min<Index>(file.size(), bytes ? 80 : 20)));
+  file.read(0, ids);
+  if (bytes) {
+    std::string text;
+    for (const std::int32_t id : ids) text += static_cast<char>(static_cast<unsigned char>(id));
+    return file.vocabulary() == 256 ? Json(mi::replace_invalid_utf8(text)) : Json();
+  }
+  if (tokenizer_path.empty()) return {};
+  const fs::path json = fs::is_directory(tokenizer_path) ? tokenizer_path / "tokenizer.json" : tokenizer_path;
+  file.expect(file.vocabulary(), mi::sha256_file(json));
+  return mi::read_tokenizer(json).decode(ids, false);
+}
+
+Json describe_tokens(const fs::path& path, const fs::path& tokenizer) {
+  mi::refuse_other_models(path);
   const mi::TokenFile file(path);
   Json report = Json::object();
   report["path"] = path.string();
@@ -238,6 +255,8 @@ Json describe_tokens(const fs::path& path) {
   }
   report["weighted"] = file.weighted();
   report["masked"] = masked;
+  report["text_bytes"] = file.text_bytes() ? Json(*file.text_bytes()) : Json();
+  report["first_text"] = first_text(file, tokenizer);
   return report;
 }
 
@@ -326,23 +345,34 @@ void print_tokens(const Json& report) {
                             " %, are read and not learned"));
   else
     line("masked", "none: every token is learned");
+  line("text", report["text_bytes"].is_null()
+                   ? "of unknown length"
+                   : count_of(report["text_bytes"]) + " bytes, of which the tokens are learned");
+  line("begins with", report["first_text"].is_null()
+                          ? "--tokenizer says what, where it is the one that the file was made with"
+                          : mi::in_quotes(report["first_text"].get<std::string>()));
 }
 
 }  // namespace
 
 int main(int argc, char* argv[]) {
-  fs::path path, json;
+  fs::path path, json, tokenizer;
   CLI::App app(
       "Says what PATH is: a model, a training checkpoint, a config.json alone, or a token file. Status 1 "
       "where it is broken, or its tokenizer does not fit; weights may be missing.",
       "inspect");
   app.add_option("PATH", path, "A directory with a config.json, a config.json, or a token file (see prepare)")
       ->required();
+  app.add_option(
+         "--tokenizer", tokenizer,
+         "Show the first tokens of a token file as text: the tokenizer.json that it was made with, or a "
+         "model's directory with that")
+      ->type_name("PATH");
   app.add_option("--json", json, "Write the same to this file too");
   return run_program(app, argc, argv, [&] {
     std::error_code error;
     const bool model = fs::is_directory(path, error) || path.extension() == ".json";
-    const Json report = model ? describe_model(path) : describe_tokens(path);
+    const Json report = model ? describe_model(path) : describe_tokens(path, tokenizer);
     check_outputs({{"--json", json}}, {path});
     model ? print_model(report) : print_tokens(report);
     if (model)

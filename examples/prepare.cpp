@@ -26,6 +26,7 @@
 #include "command_line.hpp"
 #include "midus/core/random.hpp"
 #include "midus/io/auto_tokenizer.hpp"
+#include "midus/io/llama_config_reader.hpp"
 #include "midus/io/mapped_file.hpp"
 #include "midus/io/sha256.hpp"
 #include "midus/text/documents.hpp"
@@ -184,6 +185,7 @@ class Tokens {
  public:
   explicit Tokens(const Options& options) : options_(options) {
     if (options.bytes) return;
+    mi::refuse_other_models(options.tokenizer);
     const fs::path file =
         fs::is_directory(options.tokenizer) ? options.tokenizer / "tokenizer.json" : options.tokenizer;
     tokenizer_ = mi::read_tokenizer(file);
@@ -241,6 +243,7 @@ class Tokens {
       });
     }
     encoder.flush();
+    writer.set_text_bytes(encoder.text_bytes());
     if (encoder.unknown() > 0)
       std::cerr << "warning: " << encoder.unknown() << " characters or bytes have no token and were "
                 << (options_.unknown == mi::Unknown::drop ? "left out\n" : "replaced by U+FFFD\n");

@@ -24,7 +24,8 @@ struct Options {
   std::optional<std::string> prompt_file;
   std::optional<Index> max_tokens;
   std::vector<std::string> stop;
-  bool no_prompt = false;
+  bool no_prompt = false, chat = false;
+  std::optional<std::string> system;
   midus::GenerateOptions generate;
   int threads = 0;
 };
@@ -84,6 +85,14 @@ std::vector<std::string> prompts(const Options& options) {
   return {std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size())};
 }
 
+/// What the model's chat template makes of a user's message.
+std::string chat_of(const Options& options, const std::string& message) {
+  midus::Json messages = midus::Json::array();
+  if (options.system) messages.push_back({{"role", "system"}, {"content", *options.system}});
+  messages.push_back({{"role", "user"}, {"content", message}});
+  return midus::chat_text(options.directory, messages);
+}
+
 /// Throws where a token behind a prompt would have a position that the model
 /// does not know.
 void check_max_tokens(Index wanted, const std::vector<std::vector<std::int32_t>>& ids, Index positions) {
@@ -108,7 +117,8 @@ int sample(const Options& options) {
   const midus::Sampler checked(how.sampling);  // throws before anything is loaded or printed
   const std::vector<std::string> given = prompts(options);
   std::vector<std::vector<std::int32_t>> ids;
-  for (const std::string& prompt : given) ids.push_back(text.encode(prompt));
+  for (const std::string& prompt : given)
+    ids.push_back(options.chat ? text.encode(chat_of(options, prompt), false) : text.encode(prompt));
   midus::check_prompts(ids, config.max_position_embeddings);
   if (options.max_tokens) {
     check_max_tokens(*options.max_tokens, ids, config.max_position_embeddings);
@@ -122,7 +132,7 @@ int sample(const Options& options) {
   const auto start = [&](std::size_t i) {
     if (i > 0) print("\n---\n");
     text.start(ids[i]);
-    if (!options.no_prompt) print(given[i]);
+    if (!options.no_prompt && !options.chat) print(given[i]);
   };
   if (alone) start(0);
   const midus::Generated generated = midus::generate(model, ids, how, [&](std::size_t, std::int32_t id) {
@@ -169,6 +179,11 @@ int main(int argc, char** argv) {
       "Tokens to stop at, beside the eos_token_id of generation_config.json, or where that has none, of "
       "config.json: each as tokenizer.json spells it, or "
       "a text that is one token, such as ' the'");
+  auto* const chat =
+      app.add_flag("--chat", options.chat,
+                   "The text is a user's message: continue what the model's chat template makes of "
+                   "it, and print the answer alone");
+  app.add_option("--system", options.system, "With --chat: the system's message before it")->needs(chat);
   app.add_flag("--no-prompt", options.no_prompt, "Print what follows the prompt alone");
   add_seed(app, options.generate.seed, "The same seed gives the same text");
   add_store(app, options.store);

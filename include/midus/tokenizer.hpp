@@ -2,6 +2,7 @@
 #pragma once
 
 #include "midus/text/bpe_trainer.hpp"
+#include "midus/text/chat_template.hpp"
 #include "midus/text/documents.hpp"
 #include "midus/text/scoring.hpp"
 #include "midus/text/tokenizer.hpp"

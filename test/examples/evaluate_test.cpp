@@ -125,6 +125,12 @@ TEST_CASE_METHOD(Fixture, "evaluate: where tokens are not bytes, bits per byte a
   const std::string table = evaluate("model --data t=t.bin").out;
   CHECK(contains(table, "bits/token"));
   CHECK(contains(table, "Bits per byte need the length of the text in bytes"));
+  TokenWriter known(directory / "k.bin", {.tokenizer = sha256_file(directory / "model/tokenizer.json")});
+  known.append(std::vector<std::int32_t>{1, 2, 3});
+  known.set_text_bytes(12);
+  known.commit();
+  const Json result = numbers("model --data k=k.bin")["results"][0];
+  CHECK(result["bits_per_byte"].get<double>() == Approx(result["bits_per_token"].get<double>() / 4));
 }
 
 TEST_CASE_METHOD(Fixture, "evaluate: what cannot be used is named") {

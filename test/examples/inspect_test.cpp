@@ -220,7 +220,10 @@ TEST_CASE_METHOD(Fixture, "inspect: token files") {
                                    {"bytes_per_token", 2},
                                    {"tokenizer_sha256", nullptr},
                                    {"weighted", false},
-                                   {"masked", 0}}));
+                                   {"masked", 0},
+                                   {"text_bytes", 7},
+                                   {"first_text", "seven b"}}));
+  CHECK(contains(inspect("bytes.bin").out, "begins with     \"seven b\""));
   const Json weighted = json("weighted.bin");
   CHECK(weighted["bytes_per_token"] == 4);
   CHECK(weighted["tokenizer_sha256"] == "ab" + std::string(62, '0'));
@@ -231,6 +234,34 @@ TEST_CASE_METHOD(Fixture, "inspect: token files") {
   CHECK(
       error("cut.bin") ==
       "inspect: token file cut.bin: expected 142 bytes (128 of header and 7 tokens of 2 bytes), found 140\n");
+}
+
+TEST_CASE_METHOD(Fixture, "inspect: the first tokens of a token file as text, by its own tokenizer alone") {
+  put_file(directory / "tokenizer.json",
+           R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}})");
+  put_file(directory / "other.json",
+           R"({"model": {"type": "BPE", "vocab": {"b": 0, "a": 1}, "merges": []}})");
+  TokenWriter writer(directory / "t.bin",
+                     {.vocabulary = 2, .tokenizer = sha256_file(directory / "tokenizer.json")});
+  writer.append(std::vector<std::int32_t>{0, 1, 1});
+  writer.set_text_bytes(5);
+  writer.commit();
+  CHECK(json("t.bin")["first_text"].is_null());
+  CHECK(json("t.bin")["text_bytes"] == 5);
+  CHECK(contains(inspect("t.bin --tokenizer .").out, "begins with     \"a b b\""));
+  CHECK(contains(error("t.bin --tokenizer other.json"), "it was made with the tokenizer with SHA-256"));
+}
+
+TEST_CASE_METHOD(Fixture, "inspect: a hub's name and a GGUF file are met with what midus takes") {
+  const std::string hub = error("HuggingFaceTB/SmolLM2-135M");
+  CHECK(contains(hub, "there is no directory HuggingFaceTB/SmolLM2-135M"));
+  CHECK(contains(hub, "`hf download HuggingFaceTB/SmolLM2-135M --local-dir SmolLM2-135M`"));
+  put_file(directory / "model.gguf", "GGUF" + std::string(200, '\3'));
+  CHECK(contains(error("model.gguf"), "model.gguf is a GGUF file"));
+  std::filesystem::create_directory(directory / "quantised");
+  put_file(directory / "quantised/q4.gguf", "GGUF");
+  CHECK(contains(error("quantised"), "quantised/q4.gguf is a GGUF file"));
+  CHECK(contains(error("base/nothing"), "cannot open base/nothing"));
 }
 
 TEST_CASE_METHOD(Fixture, "inspect: what is cut, wrong or missing gets the reader's errors") {

@@ -253,6 +253,8 @@ TEST_CASE("prepare: lines of JSON, and the loss on responses alone") {
   REQUIRE(both.ids.size() == question + answer.size() + 1);
   for (std::size_t i = 0; i < both.ids.size(); ++i) CHECK(both.weights[i] == (i < question ? 0 : 1));
   CHECK(both.ids.back() == 0);
+  CHECK(TokenFile(directory / "a.bin").text_bytes() == 7 + 5);
+  CHECK(TokenFile(directory / "b.bin").text_bytes() == 4);  // of the response
 
   put_file(directory / "bad.jsonl", "{\"text\": \"x\"}\n{\"txt\": \"y\"}\n");
   const ProgramResult missing = prepare(directory, "--tokenizer . --jsonl bad.jsonl --out c.bin");

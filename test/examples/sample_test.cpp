@@ -216,9 +216,19 @@ TEST_CASE_METHOD(Fixture, "sample: ends from generation_config.json, and text wi
   std::size_t at = 1;  // a byte that comes there for the first time
   while (text.find(text[at]) != at) ++at;
   const int end = static_cast<unsigned char>(text[at]);
-  put_file(directory / "model/generation_config.json",
-           R"({"eos_token_id": [)" + std::to_string(end) + "]}");
+  put_file(directory / "model/generation_config.json", R"({"eos_token_id": [)" + std::to_string(end) + "]}");
   CHECK(sample(what + " --no-prompt") == text.substr(0, at));
   put_file(directory / "model/generation_config.json", R"({"eos_token_id": 100000})");
   CHECK_THAT(error(what), Catch::Contains("generation_config.json") && Catch::Contains("100000"));
+}
+
+TEST_CASE_METHOD(Fixture, "sample: a user's message by the chat template, and the answer alone") {
+  const std::string how = " --max-tokens 20 --temperature 0";
+  CHECK_THAT(error("--chat --prompt Hi" + how), Catch::Contains("has no chat template"));
+  put_file(directory / "model/chat_template.jinja",
+           "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>");
+  const std::string rendered = "'<system>Be brief<user>Hi<assistant>'";
+  CHECK(sample("--chat --system 'Be brief' --prompt Hi" + how) ==
+        sample("--no-prompt --prompt " + rendered + how));
+  CHECK_THAT(error("--system x --prompt Hi"), Catch::Contains("--system requires --chat"));
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <initializer_list>
 #include <limits>
 #include <optional>
@@ -303,8 +304,43 @@ inline LlamaConfig parse_llama_config(const Json& json, const std::string& file)
   return config;
 }
 
+/// Throws `Error` where `path` is what other tools take for a model: a hub's name, or a GGUF file.
+inline void refuse_other_models(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::string name = path.string();
+  static constexpr std::string_view takes =
+      "midus takes a directory with config.json, model.safetensors (or its shards) and tokenizer.json";
+  if (!std::filesystem::exists(path, error)) {
+    const std::size_t slash = name.find('/');
+    const bool hub = slash != name.npos && slash > 0 && slash + 1 < name.size() && name[0] != '.' &&
+                     name.find('/', slash + 1) == name.npos && !path.has_extension() &&
+                     !std::filesystem::exists(path.parent_path(), error);
+    if (hub)
+      fail("there is no directory ", name, ". ", takes,
+           ", and fetches none: if this is a hub's name, get it with `hf download ", shell_quoted(name),
+           " --local-dir ", shell_quoted(name.substr(slash + 1)), "` and name that directory");
+    return;
+  }
+  const auto is_gguf = [&](const std::filesystem::path& file) {
+    char magic[4] = {};
+    std::ifstream in(file, std::ios::binary);
+    return in.read(magic, sizeof magic) && std::string_view(magic, sizeof magic) == "GGUF";
+  };
+  std::filesystem::path gguf;
+  if (std::filesystem::is_regular_file(path, error)) {
+    if (is_gguf(path)) gguf = path;
+  } else if (!std::filesystem::exists(path / "config.json", error)) {
+    for (const auto& entry : std::filesystem::directory_iterator(path, error))
+      if (entry.path().extension() == ".gguf") gguf = entry.path();
+  }
+  if (!gguf.empty())
+    fail(gguf.string(), " is a GGUF file, mostly of quantised weights. ", takes,
+         ": get the model in that form, from where this one was made of");
+}
+
 /// Reads `path`: a config.json, or the directory of a model that holds one.
 inline LlamaConfig read_llama_config(const std::filesystem::path& path) {
+  refuse_other_models(path);
   std::error_code error;
   const std::filesystem::path file = std::filesystem::is_directory(path, error) ? path / "config.json" : path;
   return parse_llama_config(read_json_file(file), file.string());

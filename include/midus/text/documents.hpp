@@ -66,6 +66,7 @@ class DocumentEncoder {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto part = std::make_shared<const DocumentPart>(parts[i]);
       owed_ += part->text.size();
+      if (part->counts) text_bytes_ += static_cast<Index>(part->text.size());
       if (i == 0 && !encoders_[0]->begins_with(part->text, tokenizer_->before))
         take_ids(part, tokenizer_->before);
       cut(part);
@@ -95,6 +96,8 @@ class DocumentEncoder {
 
   /// Characters without a token so far that were left out or replaced.
   Index unknown() const { return unknown_; }
+  /// Bytes of the texts so far whose tokens count.
+  Index text_bytes() const { return text_bytes_; }
 
  private:
   static constexpr std::size_t at_once = std::size_t{8} << 20;
@@ -246,7 +249,7 @@ class DocumentEncoder {
   std::size_t bytes_ = 0;    // of the units
   std::size_t owed_ = 0;     // of documents that `progress` has not been told of
   std::size_t reached_ = 0;  // where the last piece of the text ends that units share
-  Index unknown_ = 0;
+  Index unknown_ = 0, text_bytes_ = 0;
   std::vector<std::uint8_t> weights_;
 };
 

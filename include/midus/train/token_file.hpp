@@ -11,6 +11,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,7 +31,8 @@ namespace midus {
 ///      0  "MIDUSTOK"             24  u64 vocabulary: every id lies below it
 ///      8  u32 version, 1         32  u32 flags; 1: loss weights follow the tokens
 ///     12  u32 bytes per token    36  SHA-256 of tokenizer.json, 32 bytes; zero: the tokens are bytes
-///     16  u64 number of tokens   68  zero
+///     16  u64 number of tokens   72  u64 bytes of the text whose tokens count; zero: not known
+///                                68, 80  zero
 ///
 /// Then the tokens (2 bytes each up to a vocabulary of 65,536, else 4), then with flag 1 a byte of loss
 /// weight per token, 0 or 1: a token of weight 0 is read and not learned.
@@ -43,6 +45,7 @@ struct TokenFileHeader {
   Index vocabulary = 0;
   bool weighted = false;
   Sha256Digest tokenizer{};  ///< zero: bytes
+  Index text_bytes = 0;      ///< of the text whose tokens count; 0: not known
 
   bool operator==(const TokenFileHeader&) const = default;
 
@@ -62,6 +65,7 @@ struct TokenFileHeader {
     put(bytes, 24, static_cast<std::uint64_t>(vocabulary), 8);
     put(bytes, 32, weighted ? weighted_flag : 0, 4);
     std::memcpy(bytes.data() + 36, tokenizer.data(), tokenizer.size());
+    put(bytes, 72, static_cast<std::uint64_t>(text_bytes), 8);
     return bytes;
   }
 
@@ -89,8 +93,14 @@ struct TokenFileHeader {
     if ((flags & ~std::uint64_t{weighted_flag}) != 0) refuse("expected flags 0 or 1, found ", flags);
     header.weighted = flags == weighted_flag;
     std::memcpy(header.tokenizer.data(), bytes.data() + 36, header.tokenizer.size());
-    if (std::any_of(bytes.begin() + 68, bytes.begin() + size, [](std::byte b) { return b != std::byte{0}; }))
-      refuse("expected zeros in bytes 68 to 127 of the header");
+    const auto zero = [](std::byte b) { return b == std::byte{0}; };
+    if (!std::all_of(bytes.begin() + 68, bytes.begin() + 72, zero) ||
+        !std::all_of(bytes.begin() + 80, bytes.begin() + size, zero))
+      refuse("expected zeros in bytes 68 to 71 and 80 to 127 of the header");
+    const std::uint64_t text_bytes = get(bytes, 72, 8);
+    if (text_bytes > static_cast<std::uint64_t>(std::numeric_limits<Index>::max()))
+      refuse("expected the bytes of its text, found ", text_bytes);
+    header.text_bytes = static_cast<Index>(text_bytes);
     // A count that the file cannot hold is refused before it is multiplied.
     if (tokens > bytes.size())
       refuse("the header says ", tokens, " tokens, the file has ", bytes.size(), " bytes");
@@ -126,6 +136,28 @@ class TokenFile {
   Index size() const { return header().tokens; }
   Index vocabulary() const { return header().vocabulary; }
   bool weighted() const { return header().weighted; }
+
+  /// Bytes of the text whose tokens count; nothing where the file does not know.
+  std::optional<Index> text_bytes() const {
+    if (header().text_bytes > 0) return header().text_bytes;
+    const bool bytes = vocabulary() == 256 && !weighted() && header().tokenizer == Sha256Digest{};
+    return bytes ? std::optional<Index>(size()) : std::nullopt;
+  }
+  /// Tokens that count, for each byte of their text: bits per byte are bits per token times this. Nothing
+  /// where the file does not know its text's bytes.
+  std::optional<double> tokens_per_byte() const {
+    const std::optional<Index> bytes = text_bytes();
+    if (!bytes || *bytes == 0) return std::nullopt;
+    Index counted = weighted() ? 0 : size();
+    std::array<std::uint8_t, 4096> weights;
+    for (Index i = 0; weighted() && i < size(); i += static_cast<Index>(weights.size())) {
+      const auto part = std::span(weights).first(
+          static_cast<std::size_t>(std::min(size() - i, static_cast<Index>(weights.size()))));
+      read_weights(i, part);
+      counted += std::count(part.begin(), part.end(), 1);
+    }
+    return static_cast<double>(counted) / static_cast<double>(*bytes);
+  }
 
   /// Throws `Error` unless the tokens are those of a model with this vocabulary and tokenizer.
   void expect(Index vocabulary, const Sha256Digest& tokenizer = {}) const {
@@ -281,6 +313,9 @@ class TokenWriter {
   void append_bytes(std::string_view bytes) {
     for (const char c : bytes) put(static_cast<unsigned char>(c), true);
   }
+
+  /// Says how many bytes the text has whose tokens count; 0: not known, or they are the tokens.
+  void set_text_bytes(Index bytes) { header_.text_bytes = bytes; }
 
   /// Completes the file and puts it in its place.
   void commit() {

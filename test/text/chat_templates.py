@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Writes chat_templates.json beside this file: templates, and what transformers makes of them.
+
+    python test/text/chat_templates.py [--check]
+
+With --check it compares what is there; 77 where there is no transformers.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+try:
+    from transformers.utils.chat_template_utils import _compile_jinja_template as compiled
+except ImportError:
+    print("SKIPPED: this python has no transformers")
+    sys.exit(77)
+
+TEMPLATES = [
+"{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|s|>none<|e|>\\n' }}{% endif %}{{'<|s|>' + message['role'] + '\\n' + message['content'] + '<|e|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|s|>assistant\\n' }}{% endif %}",
+"{% set all = messages %}{% for message in all %}{% set content = '<h>' + message['role'] + '</h>\\n\\n'+ message['content'] | trim + '<eot>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{{ '<h>assistant</h>\\n\\n' if add_generation_prompt else '' }}",
+"""{{- bos_token }}
+{%- if not date_string is defined %}
+    {%- set date_string = "26 Jul" %}
+{%- endif %}
+{#- a comment #}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system = "" %}
+{%- endif %}
+{{- "<sys>" }}
+{%- if tools is not none and tools %}
+    {{- tools | tojson(indent=4) }}
+{%- endif %}
+{{- "Date: " + date_string + "\\n\\n" }}
+{{- system }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or 'tool_calls' in message) %}
+        {{- '<' + message['role'] + '>' + message['content'] | trim + '</>' }}
+    {%- elif message.tool_calls|length != 1 %}
+        {{- raise_exception("one at a time") }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<assistant>' }}
+{%- endif %}
+""",
+"""{% if messages[0]['role'] == 'system' %}
+  {% set offset = 1 %}
+{% else %}
+  {% set offset = 0 %}
+{% endif %}
+{{ bos_token }}
+{% for message in messages %}
+    {% if (message['role'] == 'user') != (loop.index0 % 2 == offset) %}
+      {{ raise_exception('roles must alternate') }}
+    {% endif %}
+    [{{ loop.index }}/{{ loop.length }}{% if loop.last %} last{% endif %}] {{ message['content'].strip() | upper }}
+{% endfor %}
+""",
+"{%- set ns = namespace(seen=false, n=0) -%}\n{%- for m in messages if m['role'] != 'system' -%}\n{%- set ns.seen = true -%}{%- set ns.n = ns.n + loop.index -%}\n  {{ m.content.split(' ')[-1] ~ ns.n }}\n{%- else -%} none {%- endfor -%}\n{{ ns.seen }} {{ none }} {{ messages[-1].missing is defined }} {{ x or 'y' }} {{ 7 // 2 * 3 - -1 }}",
+"{% for k, v in messages[0].items() %}{{ k }}={{ v | tojson }};{% endfor %}{{ messages | length }}{{ messages[0] | tojson }}{{ ['a', 'b'] | join(', ') }}{{ 'abc'[1:] }}{{ 'x' in 'xyz' and 'role' in messages[0] and not 'q' in ['r'] }}{{ {'a': 1}['a'] }}{{ 'A b'.lower().startswith('a ') }}",
+"{% for i in range(4) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}|{{ 'a' if false else 'b' if 1 > 2 else 'c' }}|{{ (raise_exception('no') if false else 'fine') }}|{{ 'a\\tb' }}|{{ name | default('nobody') }}\n",
+"a {%+ if true %} b\n{% endif +%}\n c {{- ' d ' -}} e\n\n   {%- if true %}\n\n f\n{% endif %}\n  {# note #}\n g {% set q = {'k': [1, true, none, 'é\"']} %}{{ q | tojson }}",
+]
+VARIABLES = {"messages": [{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Who are you?\n"},
+                          {"role": "assistant", "content": "midus e"}, {"role": "user", "content": "  go on"}],
+             "bos_token": "<s>", "eos_token": "</s>", "add_generation_prompt": True, "tools": None}
+FILE = Path(__file__).with_suffix(".json")
+
+content = json.dumps({"variables": VARIABLES, "cases": [[t, compiled(t).render(**VARIABLES)] for t in TEMPLATES]}, indent=1) + "\n"
+if "--check" in sys.argv[1:]:
+    sys.exit(0 if FILE.read_text(encoding="utf-8") == content else f"{FILE.name} is not what transformers gives now")
+FILE.write_text(content, encoding="utf-8")
