@@ -34,7 +34,8 @@ def checkpoints(out):
 
 def files(directory):
     """The bytes that a model or a checkpoint consists of."""
-    return {path.name: path.read_bytes() for path in Path(directory).iterdir() if path.name != "trainer.json"}
+    return {path.name: path.read_bytes() for path in Path(directory).iterdir()
+            if path.name not in ("trainer.json", "README.md")}  # these name where the data and the base lie
 
 
 def first_tokens(path, out, count):
