@@ -7,6 +7,7 @@
 #include "examples/model_files.hpp"
 #include "examples/program.hpp"
 #include "midus/train/run_directory.hpp"
+#include "midus/train/step_record.hpp"
 #include "support/catch.hpp"
 
 using namespace midus;
@@ -216,6 +217,21 @@ TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {
   CHECK(contains(dry.out, "trains model.memory_blocks.{0,1}.memory.values [25, 7]\n"));
   CHECK(contains(dry.out, "activations"));
   CHECK_FALSE(std::filesystem::exists(directory / "run/final"));
+}
+
+TEST_CASE_METHOD(Fixture, "cpt: a dry run says what memory the run takes") {
+  const std::string run =
+      "model --train everything --data a.bin --length 64 --batch 512 --steps 2 --threads 2 --out run";
+  const ProgramResult dry = cpt(run + " --dry-run");
+  succeed(dry);
+  const double said = std::stod(dry.out.substr(dry.out.find("memory ") + 7));
+  succeed(cpt(run));
+  const double used =
+      static_cast<double>(read_step_log(directory / "run/log.jsonl").back().peak_bytes) / 0x1p20;
+  INFO(said << " MiB said, " << used << " used");
+  CHECK(used > 100);
+  CHECK(said >= used);
+  CHECK(said <= 1.05 * used);
 }
 
 TEST_CASE_METHOD(Fixture, "pretrain: a new model from its config.json alone, the same for the same seed") {

@@ -110,15 +110,18 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
     tensors.push_back({path.str(), dtype_for(path.str()), {std::begin(extents), std::end(extents)}});
   });
   CheckpointWriter writer(directory, tensors, options.like.metadata(), options.shard_bytes);
+  using S = typename D::Scalar;
+  constexpr Index piece = Index{1} << 18;  // what is converted at once: no tensor is in memory twice
+  std::vector<S> widened(static_cast<std::size_t>(piece));
   model.visit([&](const Path& path, const auto& parameter) {
-    using S = typename D::Scalar;
-    std::vector<S> widened;
-    if (parameter.value.is_bfloat16()) widened.resize(static_cast<std::size_t>(parameter.shape.size()));
-    const S* const values = parameter.value.widen(0, parameter.shape.size(), widened.data());
-    writer.write(
-        path.str(),
-        finite_weight_bytes(path.str(), std::span(values, static_cast<std::size_t>(parameter.shape.size())),
-                            dtype_for(path.str())));
+    const Dtype dtype = dtype_for(path.str());
+    const Index size = parameter.shape.size();
+    for (Index at = 0; at < size; at += piece) {
+      const Index count = std::min(piece, size - at);
+      const std::span values(parameter.value.widen(at, count, widened.data()),
+                             static_cast<std::size_t>(count));
+      writer.write(path.str(), finite_weight_bytes(path.str(), values, dtype));
+    }
   });
   writer.commit();
 }

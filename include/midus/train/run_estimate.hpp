@@ -74,6 +74,11 @@ std::string describe_trained(const Model& model) {
 template <class Model>
 std::string describe_run(Trainer<Model>& trainer, double available = machine_memory()) {
   const RunMemory memory = run_memory(trainer);
+  const auto& device = trainer.model().device();
+  // What the process has beside the weights, a large page of scratch memory for each thread, and what a
+  // checkpoint converts at once.
+  const double program = std::max(0.0, static_cast<double>(resident_memory_bytes()) - memory.weights) +
+                         static_cast<double>(device.threads()) * 0x1p21 + 3 * 0x1p20;
   const TrainOptions& options = trainer.options();
   const double tokens = static_cast<double>(options.batch * options.length * options.accumulate);
   const double peak = measure_peak(trainer.model().device());
@@ -81,12 +86,14 @@ std::string describe_run(Trainer<Model>& trainer, double available = machine_mem
       tokens * static_cast<double>(options.steps) * trainer.flops_per_token() / (0.45 * peak);
   char gigaflops[32];
   std::snprintf(gigaflops, sizeof gigaflops, "%.1f", peak / 1e9);
-  const std::string beyond = beyond_memory(memory.all(), available);
-  return text(describe_trained(trainer.model()), "memory       ", memory_text(memory.all()), ": weights ",
+  const double all = 1.01 * (memory.all() + program);  // and what allocators round up
+  const std::string beyond = beyond_memory(all, available);
+  return text(describe_trained(trainer.model()), "memory       ", memory_text(all), ": weights ",
               memory_text(memory.weights), ", gradients and moments ",
               memory_text(memory.gradients_and_moments), ", activations ", memory_text(memory.activations),
-              "\n", beyond.empty() ? "" : "             " + beyond + "\n", "steps        ", options.steps,
-              " of ", static_cast<Index>(tokens), " tokens\n", "time         about ", duration_text(seconds),
+              ", the program ", memory_text(program), "\n",
+              beyond.empty() ? "" : "             " + beyond + "\n", "steps        ", options.steps, " of ",
+              static_cast<Index>(tokens), " tokens\n", "time         about ", duration_text(seconds),
               " at 45 % of the machine's ", gigaflops, " GFLOP/s\n");
 }
 

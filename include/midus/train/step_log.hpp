@@ -21,18 +21,19 @@
 
 namespace midus {
 
-/// The most memory that this process has had so far, in bytes (VmHWM); 0 where the system does not say.
-inline Index peak_memory_bytes() {
+namespace detail {
+/// A number of bytes that /proc/self/status has; 0 where the system does not say. Allocates nothing.
+inline Index status_bytes(std::string_view field) {
   const FileDescriptor file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
   if (!file) return 0;
   char content[4096];
   const ::ssize_t size = ::read(file.get(), content, sizeof content);
   std::string_view rest(content, size > 0 ? static_cast<std::size_t>(size) : 0);
-  const std::size_t at = rest.find("VmHWM:");
+  const std::size_t at = rest.find(field);
   if (at == rest.npos) return 0;
   Index kilobytes = 0;
   bool digits = false;
-  for (const char c : rest.substr(at + 6)) {
+  for (const char c : rest.substr(at + field.size())) {
     if (c >= '0' && c <= '9') {
       kilobytes = kilobytes * 10 + (c - '0');
       digits = true;
@@ -42,6 +43,12 @@ inline Index peak_memory_bytes() {
   }
   return kilobytes * 1024;
 }
+}  // namespace detail
+
+/// The most memory that this process has had so far, in bytes; 0 where the system does not say.
+inline Index peak_memory_bytes() { return detail::status_bytes("VmHWM:"); }
+/// The memory that this process has now, in bytes; 0 where the system does not say.
+inline Index resident_memory_bytes() { return detail::status_bytes("VmRSS:"); }
 
 /// The memory that the process's control group and those around it (a container's, a job's) allow, in bytes;
 /// infinite where none has a limit. `root`: where proc and sys are.
