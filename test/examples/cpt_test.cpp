@@ -1,5 +1,6 @@
 // Runs the programs `pretrain` and `cpt` (examples/) as a user does.
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -88,6 +89,8 @@ TEST_CASE_METHOD(Fixture, "cpt: trains what is inserted, and nothing else") {
   const std::string csv = file_bytes(directory / "run/log.csv");
   CHECK(std::ranges::count(csv, '\n') == 7);
   const std::string evaluations = file_bytes(directory / "run/evaluations.jsonl");
+  const Json first = parse_json(evaluations.substr(0, evaluations.find('\n')), "1");
+  CHECK(first.at("bits_per_byte").get<double>() == Approx(first.at("loss").get<double>() / std::log(2)));
   CHECK(std::ranges::count(evaluations, '\n') == 4);  // both files, before the first step and after the last
   // What was beside the weights goes along, but for what the run changed.
   CHECK(read_json_file(directory / "run/final/config.json") ==

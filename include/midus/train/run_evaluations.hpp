@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <numbers>
 #include <optional>
 #include <string>
 #include <utility>
@@ -115,24 +116,33 @@ class RunEvaluations {
           progress.show_evaluation(name, batch, all);
         };
         if (interrupt.requested()) return;
-        record(name, evaluate(trainer_.model(), batches, trainer_.options().batch, each), progress);
+        record(name, batches.file(), evaluate(trainer_.model(), batches, trainer_.options().batch, each),
+               progress);
       }
     } catch (const Stopped&) {
     }
   }
 
  private:
-  void record(const std::string& name, const LossSum& loss, StepProgress& progress) {
+  void record(const std::string& name, const TokenFile& file, const LossSum& loss, StepProgress& progress) {
     Json line;
     line["step"] = step_;
     line["name"] = name;
     line["loss"] = loss.mean();
     line["perplexity"] = std::exp(loss.mean());
     line["tokens"] = loss.count;
+    std::string bits;
+    if (const std::optional<double> tokens_per_byte = file.tokens_per_byte()) {
+      const double per_byte = loss.mean() / std::numbers::ln2 * *tokens_per_byte;
+      line["bits_per_byte"] = per_byte;
+      char number[32];
+      std::snprintf(number, sizeof number, "  bits/byte %.4f", per_byte);
+      bits = number;
+    }
     log_.append(dump_json_line(line) + "\n");
     progress.end_line();
-    std::fprintf(stderr, "step %lld  %s: loss %.4f  perplexity %.3f\n", static_cast<long long>(step_),
-                 name.c_str(), loss.mean(), std::exp(loss.mean()));
+    std::fprintf(stderr, "step %lld  %s: loss %.4f  perplexity %.3f%s\n", static_cast<long long>(step_),
+                 name.c_str(), loss.mean(), std::exp(loss.mean()), bits.c_str());
     if (done_ != decides_) return;
     if (!best_ || loss.mean() < best_->loss) {
       best_ = BestStep{step_, loss.mean()};
