@@ -49,7 +49,7 @@ function(_midus_model_header result)
   set(${result} "${program}" PARENT_SCOPE)
 
   # The headers whose change makes another program of it.
-  set(sources "${source}" ${ARGN} "${include}/midus/io/llama_config.hpp" "${include}/midus/io/llama_config_reader.hpp"
+  set(sources "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/model_header.cpp" "${source}" ${ARGN} "${include}/midus/io/llama_config.hpp" "${include}/midus/io/llama_config_reader.hpp"
               "${include}/midus/io/json_object.hpp" "${include}/midus/io/json.hpp" "${include}/midus/layers/value_kinds.hpp")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
   set(current TRUE)
@@ -66,16 +66,31 @@ function(_midus_model_header result)
   if(NOT TARGET nlohmann_json::nlohmann_json)
     find_package(nlohmann_json 3.9 QUIET)  # a parent project does not see what midus found
   endif()
-  _midus_include_folders(folders nlohmann_json::nlohmann_json)  # try_compile takes imported targets alone
-  set(link "")
+  set(folders "")
+  set(libraries "")
+  function(_midus_needs target)  # try_compile takes imported targets alone; of others the folders
+    get_target_property(imported ${target} IMPORTED)
+    if(imported)
+      list(APPEND libraries ${target})
+    else()
+      _midus_include_folders(more ${target})
+      list(APPEND folders ${more})
+    endif()
+    set(libraries "${libraries}" PARENT_SCOPE)
+    set(folders "${folders}" PARENT_SCOPE)
+  endfunction()
+  _midus_needs(nlohmann_json::nlohmann_json)
   if(ARGN)  # a policy's header includes all of midus
     if(NOT TARGET Eigen3::Eigen)
       find_package(Eigen3 QUIET NO_MODULE)
     endif()
     find_package(Threads QUIET)
-    _midus_include_folders(eigen Eigen3::Eigen)
-    list(APPEND folders ${eigen})
-    set(link LINK_LIBRARIES Threads::Threads)
+    _midus_needs(Eigen3::Eigen)
+    list(APPEND libraries Threads::Threads)
+  endif()
+  set(link "")
+  if(libraries)
+    set(link LINK_LIBRARIES ${libraries})
   endif()
   set(CMAKE_TRY_COMPILE_CONFIGURATION Debug)
   try_compile(compiled "${CMAKE_BINARY_DIR}/midus/${name}_build" "${source}"

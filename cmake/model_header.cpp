@@ -1,10 +1,10 @@
 // Writes a model's shape, as a config.json says it, as a type: how `midus_add_model` makes a header of a
 // configuration.
 //
-//     model_header CONFIG_OR_DIRECTORY --out FILE [--include HEADER]...      writes the header, unless FILE
-//     holds it already model_header CONFIG_OR_DIRECTORY --key                                 prints the
-//     shape's short name
+//     model_header CONFIG_OR_DIRECTORY --out FILE [--include HEADER]...
+//     model_header CONFIG_OR_DIRECTORY --key
 //
+// The first writes the header, unless FILE holds it already; the second prints the shape's short name.
 // HEADER is one of value policies that are not midus' own; this program then has to be compiled with it.
 #include <cstdio>
 #include <exception>

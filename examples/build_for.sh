@@ -69,6 +69,7 @@ if [ -z "${MIDUS_PROGRAMS:-}" ] && ! { mkdir -p "$root" && [ -w "$root" ]; } 2>/
 fi
 mkdir -p "$root/.build" 2>/dev/null && [ -w "$root/.build" ] ||
     fail "cannot write to $root; MIDUS_PROGRAMS names another folder for what is built"
+root=$(cd "$root" && pwd)  # CMake goes on from another folder
 type=${MIDUS_BUILD_TYPE:-Release}
 case $type in Release | Debug) ;; *) fail "MIDUS_BUILD_TYPE must be Release or Debug, found $type" ;; esac
 compiler_key=$(printf '%s' "$compiler" | tr -c 'A-Za-z0-9+._-' '_')

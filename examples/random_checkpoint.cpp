@@ -103,6 +103,7 @@ int write(const Options& options) {
   mi::AtomicDirectory directory(options.out, options.force);
   mi::write_llama_config(config, directory.path());
   if (!options.tokenizer.empty()) copy_tokenizer(options.tokenizer, directory.path());
+  if (config.memory) mi::let_python_keep_ids(directory.path());
   mi::CheckpointWriter writer(directory.path(), tensors, {}, options.shard_bytes);
   mi::ThreadPool pool(options.threads > 0 ? options.threads : mi::available_processors());
   ByteProgress progress("writing");

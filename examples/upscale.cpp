@@ -138,7 +138,9 @@ int main(int argc, char* argv[]) {
                  "midus: how slots are read: " + mi::value_kind_names() +
                      " (default: factorized, dense where the value rank is 0, or as in BASE)");
   add_number(app, "--value-rank", upscaling.value_rank,
-             "midus: rank r of the values, 0 for dense banks per head (default: 64, or as in BASE)", 0);
+             "midus: rank r of the values, 0 for dense banks per head (default: 64, 0 for values that have "
+             "none, or as in BASE)",
+             0);
   add_number(app, "--memory-heads", upscaling.memory_heads, "pkm: heads (default: 4, or as in BASE)", 1);
   add_number(app, "--query-dim", upscaling.query_dim,
              "pkm: width of a query, even (default: BASE's width of a head)", 1);

@@ -78,7 +78,7 @@ for consumer in "$@"; do
           message(FATAL_ERROR \"reached the end\")"
       done
       for version in 1 0.2 0.1.99 0.2...0.9; do refused "$version" "find_package(midus $version REQUIRED)"; done
-      # Targets that the project made itself are taken (PB-04), of a build as well, with no package in sight; their version counts.
+      # Targets that the project made itself are taken, of a build as well, with no package in sight; their version counts.
       mkdir -p "$work/own/json" "$work/own/old/Eigen/src/Core/util"
       cp -rL /usr/include/nlohmann "$work/own/json/"
       printf '#define EIGEN_WORLD_VERSION 3\n#define EIGEN_MAJOR_VERSION 3\n#define EIGEN_MINOR_VERSION 9\n' \

@@ -43,7 +43,7 @@ TEST_CASE("Which files are the model: one file, or shards, never both") {
   CHECK_THAT(refusal(directory.path()), Contains("pytorch_model.bin must be converted"));
   CHECK_THAT(refusal(directory / "nowhere"), Contains("expected the directory of a model"));
   CHECK_THAT(refusal(directory / "pytorch_model.bin"), Contains("expected the directory of a model"));
-  const auto adapter = directory / "adapter_config.json";  // R11
+  const auto adapter = directory / "adapter_config.json";
   put_file(adapter, "{}");
   CHECK_THAT(refusal(directory.path()),
              Contains("found an adapter of PEFT (adapter_config.json); midus has no"));

@@ -199,7 +199,7 @@ TEST_CASE("AR-02: rope settings in both spellings, and what is refused") {
              Contains("\"rope_theta\" must be the same"));
 }
 
-TEST_CASE("both spellings of RoPE side by side are read where they say the same") {  // R01
+TEST_CASE("both spellings of RoPE side by side are read where they say the same") {
   const std::string numbers =
       R"("factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64)";
   const auto both = [](const std::string& theta, const std::string& scaling, const std::string& parameters) {
@@ -258,7 +258,7 @@ TEST_CASE("both spellings of RoPE side by side are read where they say the same"
     CHECK_THAT(refusal(both(theta, scaling, parameters)), Contains(message));
 }
 
-TEST_CASE("a \"dtype\" that is not the \"torch_dtype\" beside it is a warning") {  // E5
+TEST_CASE("a \"dtype\" that is not the \"torch_dtype\" beside it is a warning") {
   const LlamaConfig config = read(with(with(base, "torch_dtype", "\"float32\""), "dtype", "\"bfloat16\""));
   CHECK(config.dtype == Dtype::bf16);
   REQUIRE(config.warnings.size() == 1);

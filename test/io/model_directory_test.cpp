@@ -37,7 +37,7 @@ TEST_CASE("check_target: what must not be replaced") {
   CHECK(message_of([&] { check_target(from, "", true); }).find("found an empty one") != std::string::npos);
 }
 
-TEST_CASE("copy_other_files: what goes with a model, and what stays behind is named") {  // R02, R11
+TEST_CASE("copy_other_files: what goes with a model, and what stays behind is named") {
   const TemporaryDirectory directory;
   const auto from = directory / "base", to = directory / "new";
   write_random_model(from, base);

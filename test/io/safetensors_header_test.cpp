@@ -121,7 +121,7 @@ TEST_CASE("What the reference accepts is accepted") {
                       R"(,"x":1,"y":[{"dtype":[[]]},"z",null,-1,1.5,true],"w":{"shape":{"a":[]}},"v":null)"),
            R"({"__metadata__":{},"e":{"dtype":"F64","shape":[0],"data_offsets":[4,4]},"a":{)" + good +
                R"(},"d":{"dtype":"F64","shape":[0],"data_offsets":[0,0]}})",
-           R"({"__metadata__":null,"a":{)" + good + "}}",  // E2: as mlx writes it
+           R"({"__metadata__":null,"a":{)" + good + "}}",  // as mlx writes it
            R"({"a":{)" + good + R"(},"__metadata__": null })",
            one_tensor(R"("dtype":"F32","shape":[0,9223372036854775807],"data_offsets":[0,0]},"b":{)" + good),
        }) {

@@ -19,9 +19,9 @@ TEST_CASE("plan_text: what stands where, and the counts") {
   memory: hml positions [1, 3] num_keys 8 top_k 2 values factorized value_rank 4
   block                   of the base
   layer 0                 layer 0
-  memory block 0          NEW: attention of layer 1, memory values zero
+  memory block 0          NEW: attention of layer 1, a memory of its own
   layers 1-2              layers 1-2
-  memory block 1          NEW: attention of layer 3, memory values zero
+  memory block 1          NEW: attention of layer 3, a memory of its own
   layer 3                 layer 3
   parameters: 217,664 of the base + 18,560 added (8.53 %) = 236,224
   trained with --train inserted: 18,560

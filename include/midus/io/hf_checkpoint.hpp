@@ -46,6 +46,7 @@ LanguageModel<Config, D> make_model(const LlamaConfig& config, D& device) {
 template <ModelConfig Config, Device D>
 LanguageModel<Config, D> load(const std::filesystem::path& directory, D& device,
                               const LoadOptions& options = {}) {
+  shape_of<Config>();  // makes its value policy known, before a file names it
   const LlamaConfig config = read_llama_config(directory);
   LanguageModel<Config, D> model = make_model<Config>(config, device);
   if (!options.train.empty()) model.train(options.train);

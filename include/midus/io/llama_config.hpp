@@ -113,8 +113,8 @@ inline std::vector<ShapeField> shape_fields(const LlamaConfig& config) {
   return fields;
 }
 
-/// The Memory blocks in the words of config.json: "hml positions [1, 3] num_keys 8 top_k 2 value_rank 4", or
-/// "none".
+/// The Memory blocks in the words of config.json: "hml positions [1, 3] num_keys 8 top_k 2 values factorized
+/// value_rank 4", or "none".
 inline std::string memory_blocks_text(const LlamaConfig& config) {
   std::string out;
   for (const ShapeField& field : shape_fields(config))

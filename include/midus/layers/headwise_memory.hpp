@@ -38,6 +38,14 @@ concept ScattersValuesAndQuery = requires(const V values, D& device, MemoryRead<
   values.backward(device, read, saved, In<D, 3>(d), d, d);
 };
 
+/// Whether every tensor of a value policy says what it starts with, other than as a copy.
+template <class Value>
+constexpr bool start_somewhere(const ValueSizes& sizes) {
+  for (const TensorSpec& spec : Value::tensors(sizes))
+    if (spec.start.kind == Start::Kind::copy) return false;
+  return true;
+}
+
 /// Per head: the head's attention output is the query (no projection), an own set of product keys finds the k
 /// best of n² slots, the value policy reads them, and the result goes to the head's own slice of the residual
 /// stream (arXiv 2512.13751; docs/method.md).
@@ -51,6 +59,9 @@ struct HeadwiseMemoryLayer {
   using S = typename Device::Scalar;
   static_assert(NamesItself<Value>,
                 "HeadwiseMemory: the value policy needs the constants name and rank, and tensors(sizes)");
+  static_assert(start_somewhere<Value>({slots_of<Keys>(), Heads, head_dim, Value::rank}),
+                "HeadwiseMemory: each tensor of the value policy needs a Start of its own (zero, normal, "
+                "uniform): the base has none to copy");
   using ValueLayer = typename Value::template Layer<Device, slots_of<Keys>(), Heads, head_dim>;
   static constexpr bool values_read_query = ScattersValuesAndQuery<ValueLayer, Device>;
   static_assert(Layer<ValueLayer>, "HeadwiseMemory: the value policy needs Saved and visit(self, path, f)");

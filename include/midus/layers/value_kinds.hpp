@@ -19,8 +19,10 @@ namespace midus {
 struct ValueKind {
   bool ranked;  ///< it has a number of its own, the template's argument: `value_rank` in config.json
   std::vector<TensorSpec> (*tensors)(const ValueSizes&);
-  std::string_view python;  ///< a class for `modeling_midus.py`; empty: its models open with midus alone
-  std::string type;         ///< its name in C++, for types that are made of a config.json; empty: not known
+  /// A class for `modeling_midus.py`, put behind what that has; empty: none, and for a policy that is not the
+  /// library's transformers cannot open the model.
+  std::string_view python;
+  std::string type;  ///< its name in C++, for types that are made of a config.json; empty: not known
 };
 
 namespace detail {
@@ -96,17 +98,19 @@ bool know_values(const std::string& type = "") {
   static_assert(detail::is_value_name(Value::name),
                 "know_values: a value policy's name has letters a-z, digits and _ only, as in \"gated\"");
   static_assert(detail::is_library_value<Value> ||
-                    (Value::name != DenseValue::name && Value::name != FactorizedValue<1>::name),
-                "know_values: dense and factorized are the library's names; give the policy one of its own");
+                    (Value::name != DenseValue::name && Value::name != FactorizedValue<1>::name &&
+                     Value::name != "pkm" && Value::name != "hml"),
+                "know_values: dense, factorized, pkm and hml are the library's names; give the policy one of "
+                "its own");
   detail::ValueKinds& kinds = detail::ValueKinds::all();
   const std::lock_guard lock(kinds.mutex);
   const ValueKind mine = detail::value_kind<Value>(type);
   ValueKind& known = kinds.by_name.try_emplace(std::string(Value::name), mine).first->second;
   const ValueSizes sizes{.slots = 9, .heads = 2, .head_width = 4, .rank = mine.ranked ? 3 : 0};
-  if (known.ranked != mine.ranked || known.tensors(sizes) != mine.tensors(sizes))
+  if (known.ranked != mine.ranked || known.tensors(sizes) != mine.tensors(sizes) ||
+      known.python != mine.python || (!known.type.empty() && !type.empty() && known.type != type))
     fail("two value policies are called \"", Value::name,
-         "\" and have other tensors (or its tensors depend on more than the sizes that it is given); give "
-         "each its own name");
+         "\" (or the tensors of one depend on more than the sizes that it is given); give each its own name");
   if (known.type.empty()) known.type = type;
   return true;
 }

@@ -150,6 +150,7 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
   AtomicDirectory directory(target, true);
   write_model(trainer.model(), directory.path(), {.like = like, .dtype = dtype_of<S>});
   like.write_other_files(directory.path());
+  if (config_of(trainer.model(), like).memory) let_python_keep_ids(directory.path());
 
   std::vector<TensorInfo> tensors;
   trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto&) {

@@ -29,16 +29,22 @@ class WithoutHead {
     // All that head h reads goes through its part of a projection, or comes from a table of its own.
     const std::string of_block = "model.memory_blocks." + std::to_string(block) + ".";
     std::string name;
-    for (const Role role : {Role::head_output, Role::table})
+    for (const Role role : {Role::head_output, Role::table}) {
+      const bool found_output = !name.empty();
       model.visit([&](const Path& path, auto& parameter) {
-        if (!name.empty() || parameter.role != role || parameter.rank < 3 ||
-            parameter.shape[0] != Memory::heads || !path.str().starts_with(of_block))
+        if (parameter.role != role || parameter.rank < 3 || parameter.shape[0] != Memory::heads ||
+            !path.str().starts_with(of_block) || found_output)
           return;
+        if (!name.empty() && role == Role::table)
+          fail("head ablation: a head reads from several tensors, ", name, " and ", path.str(),
+               "; there is no one part that is all of it");
+        if (!name.empty()) return;
         name = path.str();
         const Index size = parameter.shape.size() / Memory::heads;
         if (!parameter.master.empty())
           part_ = parameter.master.flat().slice(static_cast<Index>(head) * size, size);
       });
+    }
     if (part_.empty())
       fail("head ablation: there is no writable parameter ",
            name.empty() ? of_block + "* that all reads of a head pass" : name);

@@ -13,6 +13,7 @@
 #include "midus/io/json.hpp"
 #include "midus/io/like.hpp"
 #include "midus/io/model_card.hpp"
+#include "midus/layers/value_kinds.hpp"
 #include "midus/train/checkpoint.hpp"
 #include "midus/train/run_estimate.hpp"
 
@@ -36,7 +37,22 @@ inline std::string as_code_block(const std::string& text) {
   return out + "\n";
 }
 
+/// The text of the card of the model that a run started from, where there is one.
+inline std::string base_card(const ModelCard& base, const std::string& origin) {
+  if (base.body.find_first_not_of(" \t\r\n") == base.body.npos) return "";
+  return "## The card of " + origin + "\n\n" + base.body + (base.body.ends_with('\n') ? "" : "\n");
+}
+
 }  // namespace detail
+
+/// Whether transformers can open a model: it is a Llama, or what its memories read has a class in Python.
+inline bool python_opens(const LlamaConfig& config) {
+  if (!config.memory || config.memory->kind == MemoryConfig::Kind::pkm) return true;
+  const std::string& values = config.memory->value_policy;
+  if (values == unnamed_value_policy(config.memory->value_rank)) return true;
+  const ValueKind* const kind = find_value_kind(values);
+  return kind != nullptr && !kind->python.empty();
+}
 
 /// The card of the model that a run of `trainer` made of `like`: licence, language and base model as the card
 /// of `like` has them, what was done and trained, options, data by their hashes, the lines that open it in
@@ -90,6 +106,7 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
              detail::as_code(file.at("sha256").template get<std::string>()) + "\n";
 
   const LlamaConfig config = config_of(model);
+  if (!python_opens(config)) return out + "\n" + detail::base_card(base, origin);
   const std::string opened =
       std::string(".from_pretrained(directory") + (config.memory ? ", trust_remote_code=True)\n" : ")\n");
   const bool has_tokenizer = !like.other_file("tokenizer.json").empty();
@@ -114,9 +131,7 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
            projects_queries ? ", exclude_modules=[\"query_proj\"]" : "",
            ")\n"
            "model = get_peft_model(model, settings)\n"));
-  if (base.body.find_first_not_of(" \t\r\n") != base.body.npos)
-    out += "## The card of " + origin + "\n\n" + base.body + (base.body.ends_with('\n') ? "" : "\n");
-  return out;
+  return out + detail::base_card(base, origin);
 }
 
 }  // namespace midus

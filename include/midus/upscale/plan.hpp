@@ -204,7 +204,9 @@ inline std::pair<Deepening, std::optional<MemoryConfig>> deepening_of(const Llam
 /// - positions: midus and pkm take half as many blocks as there are layers, spread evenly over the
 ///   layers that have none before them (`spread_evenly`); llama_pro a quarter (`last_of_groups`); or
 ///   `count`;
-/// - n, k, r, H_m and D_m: those of the base's Memory blocks, else 128, 16, 64, 4 and its head_dim;
+/// - n, k, the value policy, r, H_m and D_m: those of the base's Memory blocks, else 128, 16, factorized, 64
+/// (0
+///   for a policy without a rank), 4 and its head_dim;
 /// - m: a quarter of the layers, rounded down (the paper's 8 of 32).
 /// Throws `Error` where the base cannot be expanded so.
 inline Plan make_plan(const LlamaConfig& base, const UpscaleOptions& options,

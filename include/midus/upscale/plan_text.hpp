@@ -46,7 +46,7 @@ inline std::string stack_text(const Plan& plan) {
     if (is_memory_next(layer)) {
       const BlockOrigin& block = deepening.memory_blocks[memory];
       line(text("memory block ", memory),
-           block.inserted ? text("NEW: attention of layer ", block.from, ", memory values zero")
+           block.inserted ? text("NEW: attention of layer ", block.from, ", a memory of its own")
                           : text("memory block ", block.from));
       ++memory;
     }
