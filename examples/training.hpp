@@ -101,6 +101,7 @@ struct TrainingArguments {
     if (std::filesystem::is_directory(out, error) && !dry_run) {
       const midus::RunLock lock(out);
       midus::repair_run(out);
+      midus::give_up_replacement(out);
     }
     if (resume) {
       if (const auto newest = midus::newest_checkpoint(out)) return newest;
@@ -120,7 +121,10 @@ struct TrainingArguments {
     } catch (const midus::Error& error) {
       const std::string what = error.what();
       const auto all = midus::training_checkpoints(out);
-      if (!checkpoint || all.size() < 2 || what.find(checkpoint->string()) == what.npos) throw;
+      // A file in it is broken, and it is not that another command goes on with it.
+      const bool broken = checkpoint && what.find((*checkpoint / "").string()) != what.npos &&
+                          what.find("give the same") == what.npos;
+      if (!broken || all.size() < 2) throw;
       midus::fail(what, "\nThe checkpoint before it is ", all[all.size() - 2].second.string(), ": remove ",
                   checkpoint->string(), " to go on from there");
     }

@@ -73,6 +73,26 @@ TEST_CASE("A run that is replaced comes back where nothing came of the new one")
   settle_replaced_run(run.path());
   CHECK(contents(run.path()) == before);
 
+  // The new one was killed before its first checkpoint: who comes next finds the old one.
+  set_aside_run(run.path());
+  put(run / "rehearsal/trainer.json");
+  put(run / "log.jsonl");
+  give_up_replacement(run.path());
+  CHECK(contents(run.path()) == before);
+  give_up_replacement(run.path());
+  CHECK(contents(run.path()) == before);
+
+  // A crash while it was moved back: the rest follows.
+  set_aside_run(run.path());
+  for (const auto& entry : std::filesystem::directory_iterator(run.path()))
+    if (entry.path().filename().string().starts_with("replaced-")) {
+      std::filesystem::rename(entry.path(), entry.path().string() + ".tmp");
+      std::filesystem::rename(entry.path().string() + ".tmp/step-00000003", run / "step-00000003");
+      break;
+    }
+  settle_replaced_run(run.path());
+  CHECK(contents(run.path()) == before);
+
   // And there is a checkpoint of the new one.
   set_aside_run(run.path());
   put(run / "step-00000001/trainer.json");

@@ -151,6 +151,11 @@ TEST_CASE("a run without gain ends after as many evaluations as patience says, a
   CHECK(train(directory / "run", directory.path(), settings, newest("run")) == 0);
   CHECK(std::get<0>(steps("run")) == 4);
   CHECK(std::filesystem::last_write_time(directory / "run" / "final" / "config.json") == final);
+  // Of an earlier end than the checkpoint: it is written again.
+  const auto old = final - std::chrono::hours(1);
+  std::filesystem::last_write_time(directory / "run" / "final" / "config.json", old);
+  CHECK(train(directory / "run", directory.path(), settings, newest("run")) == 0);
+  CHECK(std::filesystem::last_write_time(directory / "run" / "final" / "config.json") > old);
   settings.evaluations.patience = 4;
   CHECK(train(directory / "run", directory.path(), settings, newest("run")) == 0);
   CHECK(std::get<0>(steps("run")) == 8);
@@ -165,6 +170,19 @@ TEST_CASE("a run without gain ends after as many evaluations as patience says, a
   settings.evaluations.every = 0;
   CHECK_THROWS_WITH(train(directory / "none", directory.path(), settings),
                     Catch::Contains("patience needs a file to evaluate on, and evaluate-every"));
+}
+
+TEST_CASE("what decides which step is best stays the same in a continuation") {
+  TemporaryDirectory directory;
+  Settings settings;
+  settings.train.steps = 4;
+  CHECK(train(directory / "run", directory.path(), settings) == 0);
+  settings.evaluations.keep_best = "other";
+  CHECK_THROWS_WITH(train(directory / "run", directory.path(), settings, directory / "run/step-00000002"),
+                    Catch::Contains("the run keeps what is best on \"validation\"") &&
+                        Catch::Contains("give the same --keep-best"));
+  settings.evaluations.keep_best = "validation";  // the first one, by its name
+  CHECK(train(directory / "run", directory.path(), settings, directory / "run/step-00000002") == 0);
 }
 
 TEST_CASE("an evaluation may be limited to a file's first tokens, and stays so") {

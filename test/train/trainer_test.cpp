@@ -368,6 +368,13 @@ TEST_CASE("a trainer whose model trains something else, or is gone, says so") {
     CHECK_THROWS_WITH(trainer.optimizer().update(0.1, 2), Catch::Contains("chosen anew"));
     CHECK(trainer.batches().state() == place);
   }
+  {
+    Trainer assigned(model, AdamW{}, file, {.batch = 2, .length = 8, .steps = 9});
+    model = Model(device);
+    randomise(model);
+    for (int i = 0; i < 4; ++i) model.train(everything);  // as often as the model before
+    CHECK_THROWS_WITH(assigned.step(), Catch::Contains("chosen anew"));
+  }
   Trainer again(model, AdamW{}, file, {.batch = 2, .length = 8, .steps = 9});
   again.step();
   const Model elsewhere = std::move(model);

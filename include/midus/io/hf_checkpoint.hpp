@@ -121,7 +121,10 @@ void write_model(const LanguageModel<Config, D>& model, const std::filesystem::p
       const Index count = std::min(piece, size - at);
       const std::span values(parameter.value.widen(at, count, widened.data()),
                              static_cast<std::size_t>(count));
-      writer.write(path.str(), finite_weight_bytes(path.str(), values, dtype));
+      writer.write(path.str(),
+                   dtype == scalar  // then the writer says what is not finite
+                       ? weight_bytes(values, dtype)
+                       : finite_weight_bytes(path.str(), values, dtype, static_cast<std::size_t>(at)));
     }
   });
   writer.commit();

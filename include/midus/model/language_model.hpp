@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
@@ -122,7 +123,7 @@ class LanguageModel {
                          [&](const std::string& pattern) { return matches(pattern, name); });
     };
     store_.train([this](auto&& f) { this->visit(f); }, chosen);
-    ++choice_;
+    choice_ = ++choices;
     find_lowest();
   }
   /// How often what trains was chosen: gradients that were viewed under another number are gone.
@@ -374,6 +375,7 @@ class LanguageModel {
   Index placed_batch_ = -1, placed_length_ = -1;  // of a batch without a past
   std::size_t lowest_ = depth;
   std::uint64_t choice_ = 0;
+  inline static std::atomic<std::uint64_t> choices{0};  // of all models: no two are the same
 };
 
 }  // namespace midus

@@ -159,12 +159,12 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
   });
   SafetensorsWriter moments(directory.path() / "optimizer.safetensors", tensors);
   trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
-    for (const auto& [kind, of_kind] : {std::pair{"exp_avg.", m}, {"exp_avg_sq.", v}})
-      moments.write(
-          kind + name,
-          finite_weight_bytes(kind + name,
-                              std::span<const S>(of_kind.data(), static_cast<std::size_t>(of_kind.size())),
-                              dtype_of<S>));
+    for (const auto& [kind, of_kind] : {std::pair{"exp_avg.", m}, {"exp_avg_sq.", v}}) {
+      const auto bytes = std::as_bytes(std::span(of_kind.data(), static_cast<std::size_t>(of_kind.size())));
+      if (const auto at = first_not_finite(dtype_of<S>, bytes))
+        fail("tensor ", kind, name, " cannot be written: element ", *at, " is not finite");
+      moments.write(kind + name, bytes);
+    }
   });
   moments.commit();
 

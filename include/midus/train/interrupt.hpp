@@ -70,8 +70,8 @@ class Interrupt {
   static void handle(int signal) {  // only what is allowed inside a handler
     const int before = signal_.load();
     if (before == 0 || (insists(signal) && !insists(before))) {
-      signal_ = signal;
       asked_at_ = milliseconds();
+      signal_ = signal;
       const int error = errno;
       const char* const notice = notice_;
       if (before == 0 && notice != nullptr && ::write(STDERR_FILENO, notice, std::strlen(notice)) < 0) {

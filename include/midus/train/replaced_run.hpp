@@ -59,11 +59,40 @@ inline void settle_replaced_run(const std::filesystem::path& directory) {
     const std::string name = path.filename().string();
     const bool half = name.ends_with(".tmp");
     if (!detail::is_token(std::string_view(name).substr(9, name.size() - 9 - (half ? 4 : 0)))) continue;
-    if (half || !holds_run(directory))
+    if (half) {
       detail::put_back(path, directory);
-    else if (replaced)
+    } else if (!holds_run(directory)) {
+      std::filesystem::path moving = path;  // so that a crash in the middle is made good, too
+      moving += ".tmp";
+      detail::rename_or_fail(path, moving);
+      detail::put_back(moving, directory);
+    } else if (replaced) {
       std::filesystem::remove_all(path, error);
+    }
   }
+}
+
+/// Removes what a new run has made before its first step (and a checkpoint of step 0).
+inline void remove_run_without_result(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  std::filesystem::remove_all(detail::step_directory(directory, 0), ignored);
+  for (const char* const name : {"log.jsonl", "log.csv", "evaluations.jsonl", "best"})
+    std::filesystem::remove(directory / name, ignored);
+  std::filesystem::remove_all(directory / detail::rehearsal_name, ignored);
+}
+
+/// Gives a new run up that was to replace another and ended, by force, without any checkpoint: the other
+/// comes back.
+inline void give_up_replacement(const std::filesystem::path& directory) {
+  if (!holds_run_without_result(directory)) return;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), last; !error && entry != last;
+       entry.increment(error))
+    if (const std::string name = entry->path().filename().string();
+        name.starts_with("replaced-") && detail::is_token(std::string_view(name).substr(9))) {
+      remove_run_without_result(directory);
+      return settle_replaced_run(directory);
+    }
 }
 
 /// Makes good what crashes left in a run's directory.
@@ -95,15 +124,6 @@ inline void set_aside_run(const std::filesystem::path& directory) {
     detail::put_back(moving, directory);
     throw;
   }
-}
-
-/// Removes what a new run has made before its first step (and a checkpoint of step 0).
-inline void remove_run_without_result(const std::filesystem::path& directory) {
-  std::error_code ignored;
-  std::filesystem::remove_all(detail::step_directory(directory, 0), ignored);
-  for (const char* const name : {"log.jsonl", "log.csv", "evaluations.jsonl", "best"})
-    std::filesystem::remove(directory / name, ignored);
-  std::filesystem::remove_all(directory / detail::rehearsal_name, ignored);
 }
 
 }  // namespace midus

@@ -82,6 +82,14 @@ class Run {
  private:
   std::filesystem::path final() const { return options_.directory / "final"; }
 
+  /// Whether `final` was written after this checkpoint: patience may have ended the run before it, too.
+  bool final_is_of(const std::optional<std::filesystem::path>& checkpoint) const {
+    std::error_code error, none;
+    const auto written = std::filesystem::last_write_time(final() / "config.json", error);
+    return checkpoint && !error &&
+           written >= std::filesystem::last_write_time(*checkpoint / "trainer.json", none);
+  }
+
   /// Whether the directory holds a checkpoint of a step that was done.
   bool has_result() const {
     const auto all = training_checkpoints(options_.directory);
@@ -91,6 +99,7 @@ class Run {
   /// Sets the run that is in the directory aside; whether there was one.
   bool make_way() {
     const std::filesystem::path& directory = options_.directory;
+    give_up_replacement(directory);
     if (!holds_run(directory)) return false;
     if (holds_run_without_result(directory)) {
       remove_run_without_result(directory);
@@ -128,7 +137,7 @@ class Run {
                      static_cast<long long>(trainer_.options().steps));
       else
         std::fprintf(stderr, "the run has ended already: %s\n", evaluations.want_of_gain().c_str());
-      if (std::filesystem::exists(final(), error) && !options_.dtype && !evaluations.pending()) return 0;
+      if (final_is_of(checkpoint) && !options_.dtype && !evaluations.pending()) return 0;
     }
     if (const std::string reason = why_not_replace(final(), options_.like); !reason.empty()) fail(reason);
     StepProgress progress(trainer_.options().steps);
@@ -200,8 +209,7 @@ class Run {
           trainer_.set_peak(
               raised_peak(trainer_.peak(), unlogged->peak_share, measure_peak(trainer_.model().device())));
         log.append(*unlogged);
-        progress.show(*unlogged);
-        unlogged.reset();
+        progress.show(*std::exchange(unlogged, std::nullopt));
       });
     }
   }
@@ -230,6 +238,9 @@ class Run {
       if (batches.predicted() < batches.file().size() - 1)
         json["evaluations"].back()["limit"] = batches.predicted();
     }
+    if (!options_.evaluations.empty())
+      json["keep_best"] = options_.evaluation_plan.keep_best.empty() ? options_.evaluations.front().first
+                                                                     : options_.evaluation_plan.keep_best;
     return json;
   }
 
@@ -244,11 +255,15 @@ class Run {
            options_.like.string(), "; give the model of the run");
     const Json evaluations = before.value("evaluations", Json::array());
     // As they stand in a file: names may be no UTF-8.
-    const Json written = parse_json(dump_json_line(inputs_["evaluations"]), "evaluations");
-    const std::string was = evaluated_text(evaluations), now = evaluated_text(written);
+    const Json written = parse_json(dump_json_line(inputs_), "inputs");
+    const std::string was = evaluated_text(evaluations), now = evaluated_text(written["evaluations"]);
     if (was != now)
       fail(checkpoint.string(), ": the run evaluates on ", was, "; this continuation on ", now,
            "; give the same files, names and limit");
+    if (before.contains("keep_best") && before["keep_best"] != written.value("keep_best", Json()))
+      fail(checkpoint.string(), ": the run keeps what is best on ", found_text(before["keep_best"]),
+           ", this continuation on ", found_text(written.value("keep_best", Json())),
+           "; give the same --keep-best");
   }
 
   /// "new (SHA-256 7bb369d5ab449788, the first 4096 tokens), old (SHA-256 ...)".

@@ -52,7 +52,10 @@ class RunCheckpoints {
   /// Whether the state as it is now has a checkpoint.
   bool written() const { return written_ == trainer_.state().step; }
   /// The run goes on from the checkpoint of the present step.
-  void resumed() { written_ = trainer_.state().step; }
+  void resumed() {
+    written_ = trainer_.state().step;
+    if (evaluations_.is_best() && written_ > 0) link_best();
+  }
   Path path() const { return detail::step_directory(directory_, trainer_.state().step); }
 
   bool due() const {
@@ -73,6 +76,7 @@ class RunCheckpoints {
                   " can go on only with the file as it was"));
     written_ = trainer_.state().step;
     last_ = Clock::now();
+    if (evaluations_.is_best() && written_ > 0) link_best();  // before what it led to goes
     tidy();
   }
 

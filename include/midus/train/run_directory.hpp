@@ -21,7 +21,7 @@ namespace detail {
 /// What a run leaves in its directory beside its checkpoints.
 inline constexpr std::array run_files{"log.jsonl", "log.csv", "evaluations.jsonl", "best", "final"};
 /// A checkpoint without weights and moments, which a run writes before its first step to see that it can; it
-/// goes when the first checkpoint is there. So a directory that has one belongs to a run without a result.
+/// goes when the first checkpoint is there.
 inline constexpr const char* rehearsal_name = "rehearsal";
 
 /// Whether a name is step-N.

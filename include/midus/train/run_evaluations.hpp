@@ -67,13 +67,15 @@ class RunEvaluations {
     step_ = trainer_.state().step;
     done_ = 0;
     without_gain_ = 0;
+    Json name;  // as a line has it: it may be no UTF-8
+    if (decides_ < files_.size()) name = parse_json(dump_json_line(files_[decides_].first), "the name");
     std::ifstream lines(log_.path());
     for (std::string text; std::getline(lines, text);) {
       const Json line = parse_json(text, log_.path().string());
       if (!line.is_object()) continue;
       const std::optional<Index> step = exact_integer(line.value("step", Json()));
       if (step == step_) ++done_;
-      const bool decides = decides_ < files_.size() && line.value("name", Json()) == files_[decides_].first;
+      const bool decides = line.value("name", Json()) == name;
       if (best && decides && step && *step > best->step) ++without_gain_;
     }
   }

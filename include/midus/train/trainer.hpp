@@ -132,6 +132,7 @@ class Trainer {
   void restore(const TrainerState& state) {
     state_ = state;
     optimizer_.forget_sizes();
+    if (state.step > 1) blocks_ = Blocks::learn;  // they were looked at in the first steps
   }
 
   /// What the logged share of the peak refers to, in flops a second (`measure_peak`).
