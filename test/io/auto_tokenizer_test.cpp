@@ -54,6 +54,34 @@ TEST_CASE("auto_tokenizer: a class that builds other steps than tokenizer.json h
   CHECK(why_python_differs(TemporaryDirectory().path()).empty());
 }
 
+TEST_CASE("auto_tokenizer: files of any form are read without an error of theirs") {
+  const auto reason = [](const std::string& config, const std::string& pre_tokenizer) {
+    const Files files(config, pre_tokenizer);
+    let_python_keep_ids(files.directory.path());
+    return why_python_differs(files.directory.path());
+  };
+  const std::string llama = R"({"tokenizer_class": "LlamaTokenizer"})";
+  std::string deep;
+  for (int depth = 0; depth < 60'000; ++depth) deep += R"({"type":"Sequence","pretokenizers":[)";
+  for (int depth = 0; depth < 60'000; ++depth) deep += "]}";
+  CHECK(reason(llama, deep).empty());
+  for (const char* const value : {"null", "7", "[]", "{}", "true", R"("")"}) {
+    INFO(value);
+    for (const char* const key : {"type", "prepend_scheme", "add_prefix_space", "split", "pretokenizers",
+                                  "individual_digits", "pattern", "behavior"})
+      for (const char* const type : {"Metaspace", "Sequence", "Digits", "Split", "ByteLevel"}) {
+        Json step{{"type", type}};
+        step[key] = Json::parse(value);
+        CHECK_NOTHROW(reason(llama, step.dump()));
+      }
+    for (const char* const key : {"tokenizer_class", "add_prefix_space", "legacy", "auto_map", "bos_token"})
+      CHECK_NOTHROW(reason(std::string("{\"") + key + "\": " + value + "}", bytes));
+    CHECK_NOTHROW(reason(llama, value));
+  }
+  CHECK(reason(R"({"tokenizer_class": )" + std::string(60'000, '[') + std::string(60'000, ']') + "}", bytes)
+            .empty());
+}
+
 TEST_CASE("auto_tokenizer: what Python opens gets the file's ids, and the class can come back") {
   const std::string config =
       "{\n  \"bos_token\": \"<a>\",\n  \"tokenizer_class\" : \"GPT2Tokenizer\",\n  \"x\": 1\n}\n";

@@ -156,6 +156,24 @@ TEST_CASE("documents: blank lines where a piece of the usual size ends") {
   CHECK(documents(tokenizer, pool, {text}, {}) == encode(tokenizer, text));
 }
 
+TEST_CASE("documents: a run that is longer than a piece is encoded once") {
+  // That a unit leaves out a match that goes too far is what keeps this from being quadratic.
+  const std::vector<PreTokenizerStep> steps{SplitStep{.pattern = Regex(R"(\p{L}+)")}};
+  const std::string run = "ab1" + std::string(100, 'a') + "1ab";
+  PreTokenizer pre_tokenizer(steps);
+  const auto bytes_of = [&](std::size_t begin, std::size_t end, std::size_t stop) {
+    std::size_t bytes = 0;
+    const auto reached = pre_tokenizer({0, run, begin, end}, begin, stop,
+                                       [&](std::string_view piece) { bytes += piece.size(); });
+    return std::pair(reached, bytes);
+  };
+  CHECK(bytes_of(0, 10, 20) == std::pair(std::optional<std::size_t>(103), std::size_t{2}));
+  CHECK(bytes_of(20, 30, 40) == std::pair(std::optional<std::size_t>(103), std::size_t{0}));
+  CHECK(bytes_of(104, 105, 105) == std::pair(std::optional<std::size_t>(run.size()), std::size_t{0}));
+  CHECK(bytes_of(20, 30, 103) == std::pair(std::optional<std::size_t>(103), std::size_t{83}));
+  CHECK(bytes_of(20, 30, run.size()) == std::pair(std::optional<std::size_t>(103), std::size_t{83}));
+}
+
 TEST_CASE("documents: special tokens, parts that do not count, and the end token") {
   const Tokenizer tokenizer = byte_tokenizer(
       R"({"type": "ByteLevel", "add_prefix_space": false}, "post_processor": {"type": )"
@@ -189,6 +207,53 @@ TEST_CASE("documents: begin and end tokens that a text spells itself are not dou
   const Ids expected{256, 'a', 'b', 257, 256, 'a', 'b', 257, 256, 'a', 257, 256, 257, 256, 257};
   for (const std::size_t piece : {1, 3, 100})
     CHECK(documents(tokenizer, pool, texts, {.end = 257, .piece = piece}) == expected);
+}
+
+TEST_CASE("documents: a begin token that a text spells through the normalizer is not doubled") {
+  const std::string token = R"({"id": 256, "content": "<s>", "normalized": )";
+  for (const bool normalized : {true, false}) {
+    const Tokenizer tokenizer = byte_tokenizer(
+        bytes + R"(, "normalizer": {"type": "Lowercase"}, "added_tokens": [)" + token +
+        (normalized ? "true" : "false") +
+        R"(}], "post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "B"}},)"
+        R"({"Sequence": {"id": "A"}}], "special_tokens": {"B": {"ids": [256]}}})");
+    ThreadPool pool(2);
+    TextEncoder encoder(tokenizer);
+    const Ids upper = normalized ? Ids{256, 'a'} : Ids{256, '<', 's', '>', 'a'};
+    CHECK(encoder.document("<S>a") == upper);
+    CHECK(documents(tokenizer, pool, {"<S>a"}, {}) == upper);
+    CHECK(encoder.document("<s>a") == Ids{256, 'a'});
+    CHECK(encoder.document("<t>a") == Ids{256, '<', 't', '>', 'a'});
+  }
+}
+
+TEST_CASE("documents: whatever goes wrong with a text, its place is named once") {
+  // An expression that takes too much work, at the begin of a text or when it is cut, in the normalizer or
+  // not.
+  const std::string costly = R"({"Regex": "(a|a)*(a|a)*(a|a)*(a|a)*(a|a)*[cd]"})";
+  const std::string split =
+      R"({"type": "Split", "behavior": "Isolated", "invert": false, "pattern": )" + costly;
+  const std::string more =
+      R"(, "added_tokens": [{"id": 256, "content": "<s>"}], "post_processor": {"type": "TemplateProcessing",)"
+      R"("single": [{"SpecialToken": {"id": "B"}}, {"Sequence": {"id": "A"}}], "special_tokens":)"
+      R"({"B": {"ids": [256]}}})";
+  const std::vector<Tokenizer> tokenizers{
+      byte_tokenizer(sequence_json({split + "}", bytes}) + more),
+      byte_tokenizer(bytes + R"(, "normalizer": {"type": "Replace", "content": "", "pattern": )" + costly +
+                     "}" + more)};
+  ThreadPool pool(2);
+  for (const Tokenizer& tokenizer : tokenizers)
+    for (const std::size_t piece : {10, 1000})
+      for (const std::string begin : {"", "<s>"}) {
+        const std::string message = message_of([&] {
+          const std::string text = begin + std::string(60, 'a');
+          DocumentEncoder encoder(tokenizer, pool, {.piece = piece}, [](auto, auto) {});
+          encoder.add(std::vector<DocumentPart>{{.text = text, .place = "a.txt"}});
+          encoder.flush();
+        });
+        CHECK_THAT(message, Catch::Matchers::StartsWith("a.txt: ") && Contains("too much work"));
+        CHECK(message.find("a.txt", 1) == std::string::npos);
+      }
 }
 
 TEST_CASE("documents: a character without a token is named with its place, left out, or replaced") {

@@ -51,10 +51,15 @@ inline constexpr RebuildingClass rebuilding_classes[] = {
      R"([{"type": "Split", "pattern": " ", "behavior": "MergedWithPrevious"}])", "<unk>", "<bos>", "<eos>",
      "<pad>"}};
 
+inline std::string string_or(const Json& object, const char* key, const std::string& usual) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : usual;
+}
+
 /// Steps without what says the same of all of them, one after the other: as they are written above.
 inline void append_steps(const Json& step, Json& steps) {
   if (!step.is_object()) return;
-  const std::string type = step.value("type", "");
+  const std::string type = string_or(step, "type", "");
   for (const char* const list : {"normalizers", "pretokenizers"})
     if (type == "Sequence" && step.contains(list) && step[list].is_array())
       for (const Json& each : step[list]) append_steps(each, steps);
@@ -69,7 +74,7 @@ inline void append_steps(const Json& step, Json& steps) {
   } else if (type == "Digits") {
     same["individual"] = flag("individual_digits", false);
   } else if (type == "Metaspace") {
-    same["scheme"] = step.value("prepend_scheme", flag("add_prefix_space", true) ? "always" : "never");
+    same["scheme"] = string_or(step, "prepend_scheme", flag("add_prefix_space", true) ? "always" : "never");
     if (flag("split", true)) same["split"] = true;
   } else {
     for (const auto& [key, value] : step.items()) {
@@ -90,6 +95,16 @@ struct TokenizerConfig {
   std::string class_name;                  // as it is spelt
   const RebuildingClass* known = nullptr;  // none: the class takes all of tokenizer.json
 };
+
+/// What a file says, where that is an object; else null: who reads the file says what is wrong with it.
+inline Json object_or_null(std::string_view text, const std::filesystem::path& file) {
+  try {
+    Json json = parse_json(text, file.string(), {.bytes = std::size_t{512} << 20});
+    return json.is_object() ? json : Json();
+  } catch (const Error&) {
+    return {};
+  }
+}
 inline std::optional<TokenizerConfig> tokenizer_config(const std::filesystem::path& directory) {
   std::error_code error;
   const std::filesystem::path file = directory / "tokenizer_config.json";
@@ -99,11 +114,9 @@ inline std::optional<TokenizerConfig> tokenizer_config(const std::filesystem::pa
     const MappedFile mapped(file);
     config.text.assign(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size());
   }
-  config.json = Json::parse(config.text, nullptr, false);
+  config.json = object_or_null(config.text, file);
   if (!config.json.is_object() || config.json.contains("auto_map")) return std::nullopt;
-  const auto found = config.json.find("tokenizer_class");
-  if (found == config.json.end() || !found->is_string()) return config;
-  config.class_name = found->get<std::string>();
+  config.class_name = string_or(config.json, "tokenizer_class", "");
   std::string_view plain = config.class_name;
   if (plain.ends_with("Fast")) plain.remove_suffix(4);
   for (const RebuildingClass& known : rebuilding_classes)
@@ -144,10 +157,7 @@ inline Json tokenizer_json(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "tokenizer.json";
   if (!std::filesystem::is_regular_file(file, error)) return {};
   const MappedFile mapped(file);
-  const auto* const bytes = reinterpret_cast<const char*>(mapped.bytes().data());
-  Json json =
-      Json::parse(bytes, bytes + mapped.size(), nullptr, false);  // who reads it will say what is wrong
-  return json.is_object() ? json : Json();
+  return object_or_null({reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size()}, file);
 }
 
 inline constexpr std::string_view class_before = "tokenizer_class_before_midus";

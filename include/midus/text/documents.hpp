@@ -8,6 +8,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,19 +66,13 @@ class DocumentEncoder {
   void add(std::span<const DocumentPart> parts) {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto part = std::make_shared<const DocumentPart>(parts[i]);
-      owed_ += part->text.size();
-      if (part->counts) text_bytes_ += static_cast<Index>(part->text.size());
-      if (i == 0 && !encoders_[0]->begins_with(part->text, tokenizer_->before))
-        take_ids(part, tokenizer_->before);
-      cut(part);
-      if (i + 1 < parts.size()) continue;
-      std::vector<std::int32_t> behind;
-      if (!encoders_[0]->ends_with(part->text, tokenizer_->after)) behind = tokenizer_->after;
-      const bool ended = tokenizer_->after.empty()
-                             ? options_.end && encoders_[0]->ends_with(part->text, {&*options_.end, 1})
-                             : options_.end == tokenizer_->after.back();
-      if (options_.end && !ended) behind.push_back(*options_.end);
-      take_ids(part, std::move(behind));
+      placed_ = false;
+      try {
+        add(part, i == 0, i + 1 == parts.size());
+      } catch (const Error&) {
+        if (placed_) throw;
+        rethrow({part, {}, part->text, {}}, std::current_exception());
+      }
     }
     if (std::max(bytes_, kept_bytes_) >= at_once) flush();
   }
@@ -92,6 +87,7 @@ class DocumentEncoder {
     encode_units(owed_);
     kept_.clear();
     kept_bytes_ = 0;
+    long_match_.clear();
   }
 
   /// Characters without a token so far that were left out or replaced.
@@ -108,12 +104,49 @@ class DocumentEncoder {
     std::string_view text;                // a whole one, or
     std::vector<std::int32_t> ids;        // these
   };
+  /// A match that goes far over the units of its text. Each of them would find it again, so they wait until
+  /// they are joined: most are then done.
+  class LongMatch {
+   public:
+    void set(const Unit& unit, std::size_t end) {
+      const std::lock_guard lock(mutex_);
+      const char* const text = unit.cut->text.data();
+      begin_ = text == text_ && end == end_ ? std::min(begin_, unit.cut->end) : unit.cut->end;
+      text_ = text, end_ = end;
+    }
+    bool covers(const Unit& unit) const {
+      const std::lock_guard lock(mutex_);
+      return unit.cut && unit.cut->text.data() == text_ && unit.cut->begin >= begin_ && unit.cut->end <= end_;
+    }
+    void clear() { text_ = nullptr; }
+
+   private:
+    mutable std::mutex mutex_;
+    const char* text_ = nullptr;
+    std::size_t begin_ = 0, end_ = 0;
+  };
   struct Tokens {
     std::vector<std::int32_t> ids;
     std::optional<std::size_t> reached;  // where the last piece of a cut unit ends
     Index unknown = 0;
     std::exception_ptr error;
   };
+
+  void add(const std::shared_ptr<const DocumentPart>& part, bool first, bool last) {
+    owed_ += part->text.size();
+    if (part->counts) text_bytes_ += static_cast<Index>(part->text.size());
+    if (first && !encoders_[0]->begins_with(part->text, tokenizer_->before))
+      take_ids(part, tokenizer_->before);
+    cut(part);
+    if (!last) return;
+    std::vector<std::int32_t> behind;
+    if (!encoders_[0]->ends_with(part->text, tokenizer_->after)) behind = tokenizer_->after;
+    const bool ended = tokenizer_->after.empty()
+                           ? options_.end && encoders_[0]->ends_with(part->text, {&*options_.end, 1})
+                           : options_.end == tokenizer_->after.back();
+    if (options_.end && !ended) behind.push_back(*options_.end);
+    take_ids(part, std::move(behind));
+  }
 
   void take(Unit unit, std::size_t bytes) {
     units_.push_back(std::move(unit));
@@ -148,14 +181,15 @@ class DocumentEncoder {
     pool_->parallel_for(static_cast<Index>(units_.size()), [&](Index task, int worker) {
       const auto i = static_cast<std::size_t>(task);
       const std::size_t begin = units_[i].cut ? units_[i].cut->begin : 0;
-      tokens[i] = encode(units_[i], begin, false, *encoders_[static_cast<std::size_t>(worker)]);
+      if (!long_match_.covers(units_[i]))
+        tokens[i] = encode(units_[i], begin, false, *encoders_[static_cast<std::size_t>(worker)]);
     });
     for (std::size_t i = 0; i < units_.size(); ++i) join(units_[i], std::move(tokens[i]));
     return !progress_ || progress_(done);
   }
 
   /// A unit from `from` on. `to_end`: however far its last piece goes.
-  Tokens encode(const Unit& unit, std::size_t from, bool to_end, TextEncoder& encoder) const {
+  Tokens encode(const Unit& unit, std::size_t from, bool to_end, TextEncoder& encoder) {
     Tokens tokens;
     const Index unknown = encoder.unknown();
     try {
@@ -163,6 +197,10 @@ class DocumentEncoder {
         const std::size_t size = unit.cut->text.size();
         const std::size_t stop = to_end ? size : std::min(size, unit.cut->end + options_.piece);
         tokens.reached = encoder.append(*unit.cut, from, stop, tokens.ids);
+        if (tokens.reached > stop) {
+          long_match_.set(unit, *tokens.reached);
+          tokens = {};
+        }
       } else {
         tokens.ids = unit.text.empty() ? unit.ids : encoder(unit.text, false);
       }
@@ -189,7 +227,8 @@ class DocumentEncoder {
     write_(tokens.ids, weights_);
   }
 
-  [[noreturn]] void rethrow(const Unit& unit, const std::exception_ptr& error) const {
+  [[noreturn]] void rethrow(const Unit& unit, const std::exception_ptr& error) {
+    placed_ = true;
     const std::string place = unit.part->place.empty() ? "the text" : unit.part->place;
     try {
       std::rethrow_exception(error);
@@ -242,12 +281,14 @@ class DocumentEncoder {
   Write write_;
   Progress progress_;
   bool stopped_ = false;
+  bool placed_ = false;                                 // the error that is on its way names its place
   std::vector<std::unique_ptr<TextEncoder>> encoders_;  // by worker
   std::vector<Unit> units_;
   std::deque<std::string> kept_;
   std::size_t kept_bytes_ = 0;
-  std::size_t bytes_ = 0;    // of the units
-  std::size_t owed_ = 0;     // of documents that `progress` has not been told of
+  std::size_t bytes_ = 0;  // of the units
+  std::size_t owed_ = 0;   // of documents that `progress` has not been told of
+  LongMatch long_match_;
   std::size_t reached_ = 0;  // where the last piece of the text ends that units share
   Index unknown_ = 0, text_bytes_ = 0;
   std::vector<std::uint8_t> weights_;

@@ -100,7 +100,8 @@ class PreTokenizer {
   }
 
   /// The same for what a unit has from `from` on, up to the first place at or behind its end where a match
-  /// ends, which is returned. Nothing is returned where no match begins up to `stop`.
+  /// ends, which is returned. Where it lies behind `stop`, that match has been left out. Nothing is returned
+  /// where no match begins up to `stop`.
   template <class F>
   std::optional<std::size_t> operator()(const PreTokenizerUnit& unit, std::size_t from, std::size_t stop,
                                         F&& piece) {
@@ -186,12 +187,13 @@ class PreTokenizer {
     std::size_t done = from;
     bool ended = false;
     matchers_[unit.step]->for_matches(unit.text, from, stop, [&](std::size_t begin, std::size_t end) {
-      next(done, begin, false), next(begin, end, true);
+      // The units that a long match goes over would else each make pieces of all of its rest.
+      if (end <= stop) next(done, begin, false), next(begin, end, true);
       done = end;
       ended = end >= unit.end && end < unit.text.size();
       return !ended;
     });
-    if (ended) return done;
+    if (ended || done > stop) return done;
     if (stop < unit.text.size()) return std::nullopt;
     next(done, unit.text.size(), false);
     return unit.text.size();

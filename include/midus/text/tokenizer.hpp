@@ -164,7 +164,7 @@ class TextEncoder {
       const auto& added = tokenizer_->added_tokens;
       const auto found =
           std::find_if(added.begin(), added.end(), [&](const AddedToken& token) { return token.id == id; });
-      if (found == added.end() || text.find(found->content) == text.npos) return {};
+      if (found == added.end() || (!found->normalized && text.find(found->content) == text.npos)) return {};
     }
     if (ids.empty()) return {};
     try {
