@@ -55,7 +55,7 @@ TEST_CASE_METHOD(Fixture, "build_for: builds elsewhere where the repository may 
   const std::string command = "PATH=\"$PWD/bin:$PATH\" MIDUS_PROGRAMS=";
   CHECK(contains(run_in(directory, "env", command + "built bash '" + script + "' model --into here").error,
                  "cannot configure midus"));
-  CHECK(contains(file_bytes(directory / "cmake.log"), " -B built/.build/generator-"));
+  CHECK(contains(file_bytes(directory / "cmake.log"), "/built/.build/generator-"));
   CHECK(run_in(directory, "env", command + "/proc/none bash '" + script + "' model").error ==
         "build_for.sh: cannot write to /proc/none; MIDUS_PROGRAMS names another folder for what is built\n");
   // A copy that is somebody else's stands for a shared one.
