@@ -64,6 +64,13 @@ TEMPLATES = [
 "{% for k, v in messages[0].items() %}{{ k }}={{ v | tojson }};{% endfor %}{{ messages | length }}{{ messages[0] | tojson }}{{ ['a', 'b'] | join(', ') }}{{ 'abc'[1:] }}{{ 'x' in 'xyz' and 'role' in messages[0] and not 'q' in ['r'] }}{{ {'a': 1}['a'] }}{{ 'A b'.lower().startswith('a ') }}",
 "{% for i in range(4) %}{% if i == 1 %}{% continue %}{% endif %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}|{{ 'a' if false else 'b' if 1 > 2 else 'c' }}|{{ (raise_exception('no') if false else 'fine') }}|{{ 'a\\tb' }}|{{ name | default('nobody') }}\n",
 "a {%+ if true %} b\n{% endif +%}\n c {{- ' d ' -}} e\n\n   {%- if true %}\n\n f\n{% endif %}\n  {# note #}\n g {% set q = {'k': [1, true, none, 'é\"']} %}{{ q | tojson }}",
+"{{ strftime_now is defined }}{{ raise_exception is defined }}{{ namespace is not defined }}{{ range is callable }}{{ dict is defined }}{{ date is defined }}{{ 'now' if strftime_now else 'never' }}",
+"{{ range(0, 6, 2) | list | tojson }}{{ range(3, 0, -1) | join(',') }}{{ range(5, 2) | length }}{% for m in messages %}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.depth }}{% endfor %}{% for m in messages[::-1] %}{{ m.role }}{% endfor %}{{ messages[1:-1] | length }}",
+"{{ 'Héllo'[0] }}{{ 'Héllo'[1] }}{{ 'Héllo'[-1] }}{{ 'Héllo'[9] }}|{{ 'Héllo'[:2] }}{{ 'Héllo'[4:0:-2] }}{{ 'Héllo' | length }}{{ 'é€😀' | last | tojson }}{{ 'é€' | list | tojson }}{% for c in 'é€' %}{{ c }},{% endfor %}{{ 'é€' | join('-') }}{{ y | length }}",
+"{{ '' | default('d', true) }}{{ '' | default('d') }}{{ none | default('d') }}{{ y | d }}{{ 1.5 }}{{ [0.25, 1.0] | tojson }}{{ true == 1 }}{{ 1 in [true] }}{{ true is number }}{{ true is integer }}{{ 1.5 is integer }}{{ 1.5 is float }}{{ 1 is true }}{{ {'a': 1, 'b': 2} == {'b': 2, 'a': true} }}",
+"{{ '\\u0041\\x42\\103\\u00e9\\U0001F600\\q\\'\\\\\\f' }}{{ 'a\\\nb' }}\r\n{% if true %}\r\nc{% endif %}\rd\r\n",
+"{{ {'a': {'b': 1}}|tojson }}{{ ({'a': [{}]}) | tojson }}{{ ' }} ' }}{% if {'%}': {'a': 1}}['%}'].a %}x{% endif %}{% for a, b in [[1, 2], 'éf', {'k': 1, 'l': 2}] %}{{ a }}{{ b }}{% endfor %}",
+"{{ 'éaé'.strip('é') }}{{ 'éaè'.strip('è') }}{{ '\\u00a0\\u3000a\\u2003' | trim }}|{{ 'xxaxx' | trim('x') }}{{ 'a,b,c'.split(',', 1) | tojson }}{{ \"it's a1b (x)\" | title }}{{ \"it's a1b (x)\".title() }}{{ -1 is number }}{{ {'a': 1}.get('b', 'c') }}",
 ]
 VARIABLES = {"messages": [{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Who are you?\n"},
                           {"role": "assistant", "content": "midus e"}, {"role": "user", "content": "  go on"}],

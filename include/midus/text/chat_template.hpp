@@ -5,7 +5,6 @@
 #include <cctype>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -19,6 +18,7 @@
 #include "midus/io/json.hpp"
 #include "midus/io/mapped_file.hpp"
 #include "midus/text/template_expression.hpp"
+#include "midus/text/utf8.hpp"
 
 namespace midus {
 
@@ -26,24 +26,28 @@ namespace midus {
 /// block goes, and blanks before one. Text, {{ }}, and the statements set, if, for, break and continue.
 class ChatTemplate {
  public:
-  /// `name` is what errors call it. Throws `Error` where a tag has no end.
-  explicit ChatTemplate(std::string_view source, std::string name = "the chat template")
+  /// `name` is what errors call it. Throws `Error` where a tag or a block has no end, and where it is no
+  /// UTF-8.
+  explicit ChatTemplate(std::string_view text, std::string name = "the chat template")
       : name_(std::move(name)) {
+    if (!is_utf8(text)) fail(name_, " is not UTF-8");
+    const std::string lines = with_line_feeds(text);
+    std::string_view source = lines;
     if (source.ends_with('\n')) source.remove_suffix(1);
     bool strip = false, feed = false;  // what the tag before takes of the text behind it
     bool line = true;                  // the text begins a line
     for (std::size_t at = 0; at < source.size();) {
       std::size_t tag = at;
       while ((tag = source.find('{', tag)) != source.npos && !is_tag(source.substr(tag))) ++tag;
-      std::string text(source.substr(at, tag == source.npos ? source.npos : tag - at));
-      const std::size_t taken = strip  ? std::min(text.find_first_not_of(" \t\n\r"), text.size())
-                                : feed ? static_cast<std::size_t>(text.starts_with('\n'))
+      std::string between(source.substr(at, tag == source.npos ? source.npos : tag - at));
+      const std::size_t taken = strip  ? std::min(between.find_first_not_of(" \t\n\r"), between.size())
+                                : feed ? static_cast<std::size_t>(between.starts_with('\n'))
                                        : 0;
-      line = line || (taken > 0 && text[taken - 1] == '\n');
-      text.erase(0, taken);
+      line = line || (taken > 0 && between[taken - 1] == '\n');
+      between.erase(0, taken);
       strip = feed = false;
       if (tag == source.npos) {
-        parts_.push_back({Kind::text, text});
+        parts_.push_back({Kind::text, between, "", 0});
         break;
       }
       const char kind = source[tag + 1];
@@ -52,18 +56,20 @@ class ChatTemplate {
       std::string_view body = source.substr(tag + 2, end - tag - 2);
       const bool kept = body.starts_with('+');
       if (body.starts_with('-'))
-        text.erase(text.find_last_not_of(" \t\n\r") + 1);
+        between.erase(between.find_last_not_of(" \t\n\r") + 1);
       else if (kind != '{' && !kept)
-        strip_indentation(text, line);
+        strip_indentation(between, line);
       line = false;
       if (body.starts_with('-') || kept) body.remove_prefix(1);
       strip = body.ends_with('-');
       feed = kind != '{' && !strip && !body.ends_with('+');
       if (body.ends_with('-') || (kind != '{' && body.ends_with('+'))) body.remove_suffix(1);
-      parts_.push_back({Kind::text, text});
-      if (kind != '#') parts_.push_back({kind == '{' ? Kind::output : Kind::statement, std::string(body)});
+      parts_.push_back({Kind::text, between, "", 0});
+      if (kind == '{') parts_.push_back({Kind::output, std::string(body), "", 0});
+      if (kind == '%') parts_.push_back({Kind::statement, std::string(body), keyword(body), 0});
       at = end + 2;
     }
+    find_branches();
   }
 
   /// The text for `messages` and whatever else the template asks for. Throws `Error` with the template's own
@@ -79,13 +85,55 @@ class ChatTemplate {
   struct Part {
     Kind kind;
     std::string body;
+    std::string word;  // a statement's first
+    std::size_t next;  // of a branch of a block: where the next one begins, or the block ends
   };
+
+  static std::string with_line_feeds(std::string_view text) {
+    std::string lines;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      lines += text[i] == '\r' ? '\n' : text[i];
+      if (text.substr(i).starts_with("\r\n")) ++i;
+    }
+    return lines;
+  }
+  static std::string keyword(std::string_view body) {
+    const std::size_t begin = std::min(body.find_first_not_of(" \t\n\r"), body.size());
+    std::size_t end = begin;
+    while (end < body.size() && (std::isalnum(static_cast<unsigned char>(body[end])) || body[end] == '_'))
+      ++end;
+    return std::string(body.substr(begin, end - begin));
+  }
+  void find_branches() {
+    std::vector<std::pair<std::size_t, std::string>> open;  // the last branch of each block, and its word
+    int loops = 0;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+      const std::string& word = parts_[i].word;
+      if (word == "if" || word == "for") open.emplace_back(i, word);
+      if (loops == 0 && (word == "break" || word == "continue"))
+        fail(name_, ": {% ", word, " %} outside of a loop");
+      if (word == "for") ++loops;
+      if (word == "endfor") --loops;
+      const bool ends = word == "endif" || word == "endfor";
+      if (!ends && word != "elif" && word != "else") continue;
+      const bool fits = !open.empty() && (ends ? word == "end" + open.back().second
+                                          : parts_[open.back().first].word == "else"
+                                              ? false
+                                              : word == "else" || open.back().second == "if");
+      if (!fits) fail(name_, ": {% ", word, " %} without its beginning");
+      parts_[open.back().first].next = i;
+      open.back().first = i;
+      if (ends) open.pop_back();
+    }
+    if (!open.empty()) fail(name_, ": {% ", open.back().second, " %} has no end");
+  }
 
   static bool is_tag(std::string_view at) {
     return at.size() > 1 && (at[1] == '{' || at[1] == '%' || at[1] == '#');
   }
   std::size_t end_of_tag(std::string_view source, std::size_t at, char close) const {
     char quote = 0;
+    std::size_t inside = 0;  // of brackets
     for (; at + 1 < source.size(); ++at) {
       const char c = source[at];
       if (quote != 0 && c == '\\')
@@ -94,8 +142,12 @@ class ChatTemplate {
         quote = c == quote ? '\0' : quote;
       else if (close != '#' && (c == '\'' || c == '"'))
         quote = c;
-      else if (c == close && source[at + 1] == '}')
+      else if (c == close && source[at + 1] == '}' && inside == 0)
         return at;
+      else if (close != '#' && (c == '(' || c == '[' || c == '{'))
+        ++inside;
+      else if (inside > 0 && (c == ')' || c == ']' || c == '}'))
+        --inside;
     }
     fail(name_, ": a tag {", std::string(1, close == '}' ? '{' : close), " has no end");
   }
@@ -108,6 +160,7 @@ class ChatTemplate {
     Run(const ChatTemplate& chat, const Json& variables) : of(chat) {
       name = chat.name_;
       scopes.emplace_back();
+      if (!variables.is_object()) fail(name, ": the variables are no object");
       for (auto item = variables.begin(); item != variables.end(); ++item) scopes[0][item.key()] = *item;
     }
 
@@ -117,97 +170,90 @@ class ChatTemplate {
     enum class Flow { on, again, out } flow = Flow::on;
 
     void parts(std::size_t begin, std::size_t end) {
+      const Deeper deeper(*this);
       for (std::size_t i = begin; i < end && flow == Flow::on; ++i) {
         const Part& part = of.parts_[i];
         if (++steps > 100'000 || out.size() > (std::size_t{16} << 20)) fail(of.name_, " makes too much");
         if (part.kind == Kind::text) out += part.body;
         if (part.kind == Kind::output) out += string(all(part.body)), check();
-        if (part.kind == Kind::statement) i = statement(i, end);
+        if (part.kind == Kind::statement) i = statement(i);
       }
     }
-    static std::string keyword(std::string_view body) {
-      const std::size_t begin = std::min(body.find_first_not_of(" \t\n\r"), body.size());
-      std::size_t end = begin;
-      while (end < body.size() && (std::isalnum(static_cast<unsigned char>(body[end])) || body[end] == '_'))
-        ++end;
-      return std::string(body.substr(begin, end - begin));
-    }
-    /// The parts of a block that begin its branches, its end last.
-    std::vector<std::size_t> branches(std::size_t at, std::size_t end, const std::string& block) const {
-      std::vector<std::size_t> found{at};
-      int inside = 0;
-      for (std::size_t i = at + 1; i < end; ++i) {
-        if (of.parts_[i].kind != Kind::statement) continue;
-        const std::string word = keyword(of.parts_[i].body);
-        if (inside == 0 && (word == "elif" || word == "else" || word == "end" + block)) found.push_back(i);
-        if (word == "if" || word == "for") ++inside;
-        if ((word == "endif" || word == "endfor") && inside-- == 0) return found;
-      }
-      fail(of.name_, ": {% ", block, " %} has no end");
-    }
-    std::size_t statement(std::size_t at, std::size_t end) {
+    /// Returns its last part.
+    std::size_t statement(std::size_t at) {
       in = of.parts_[at].body;
+      charge(in.size());
       const std::string word = identifier();
       if (word == "set") return set(), at;
       if (word == "break" || word == "continue") return flow = word == "break" ? Flow::out : Flow::again, at;
       if (word == "generation" || word == "endgeneration") return at;
-      if (word == "for") return loop(at, end);
+      if (word == "for") return loop(at);
       if (word != "if") refuse("{% " + word + " %}");
-      const std::vector<std::size_t> branch = branches(at, end, "if");
-      for (std::size_t b = 0; b + 1 < branch.size(); ++b) {
-        in = of.parts_[branch[b]].body;
-        if (identifier() == "else" || truth(all(in))) {
-          parts(branch[b] + 1, branch[b + 1]);
-          break;
-        }
+      bool done = false;
+      for (std::size_t next = 0; (next = of.parts_[at].next) != 0; at = next) {
+        if (done) continue;
+        in = of.parts_[at].body;
+        done = identifier() == "else" || truth(all(in));
+        if (done) parts(at + 1, next);
       }
-      return branch.back();
+      return at;
     }
     void set() {
       const std::string variable = identifier(), member = take(".") ? identifier() : "";
       if (!take("=")) refuse("{% set %} without a value");
-      Json value = all(in);
+      Json value = charged(all(in));
+      Json* const space = member.empty() ? &scopes.back()[variable] : find(variable);
       if (member.empty())
-        scopes.back()[variable] = std::move(value);
-      else if (Json* const space = find(variable))
-        (*space)[member] = std::move(value);
+        *space = std::move(value);
+      else if (space != nullptr && space->is_object())
+        put(*space, member, std::move(value));
+      else
+        fail(name, ": {% set ", variable, ".", member, " %}, but ", variable, " is no namespace");
     }
-    std::size_t loop(std::size_t at, std::size_t end) {
-      const std::vector<std::size_t> branch = branches(at, end, "for");
+    void bind(const std::vector<std::string>& names, const Json& item) {
+      if (names.size() == 1) {
+        scopes.back()[names[0]] = charged(item);
+        return;
+      }
+      const Json values = items_of(item);
+      check();
+      if (values.size() != names.size())
+        fail(name, ": a {% for %} with ", names.size(), " names over items of ", values.size());
+      for (std::size_t i = 0; i < names.size(); ++i) scopes.back()[names[i]] = values[i];
+    }
+    std::size_t loop(const std::size_t at) {
       std::vector<std::string> names{identifier()};
       while (take(",")) names.push_back(identifier());
-      if (!word("in")) refuse("such a {% for %}");
-      const Json over = either();
+      if (names.back().empty() || !word("in")) refuse("such a {% for %}");
+      const Json over = items_of(either());
       const std::string_view condition = word("if") ? in : std::string_view();
+      if (condition.empty()) finish();
       check();
-      Json items = Json::array();
-      const auto bind = [&](const Json& item) {
-        for (std::size_t i = 0; i < names.size(); ++i)
-          scopes.back()[names[i]] = names.size() == 1 ? item : i < item.size() ? item[i] : undefined();
-      };
-      if (!over.is_structured() && !over.is_discarded()) refuse("a loop over what is no list");
-      scopes.emplace_back();
-      for (auto item = over.begin(); item != over.end() && over.is_structured(); ++item) {
-        const Json value = over.is_object() ? Json(item.key()) : *item;
-        bind(value);
-        if (condition.empty() || truth(all(condition))) items.push_back(value);
-      }
-      scopes.pop_back();
-      for (std::size_t i = 0; i < items.size() && flow != Flow::out; ++i) {
+      Json items = condition.empty() ? over : Json::array();
+      for (std::size_t i = 0; i < over.size() && !condition.empty(); ++i) {
         scopes.emplace_back();
-        bind(items[i]);
-        Json& loop = scopes.back()["loop"] = {
-            {"index0", i}, {"index", i + 1}, {"first", i == 0}, {"length", items.size()}};
-        loop["last"] = i + 1 == items.size();
-        if (i > 0) loop["previtem"] = items[i - 1];
-        if (i + 1 < items.size()) loop["nextitem"] = items[i + 1];
-        parts(branch[0] + 1, branch[1]);
+        bind(names, over[i]);
+        if (truth(all(condition))) items.push_back(charged(over[i]));
+        scopes.pop_back();
+      }
+      const std::size_t size = items.size(), next = of.parts_[at].next;
+      for (std::size_t i = 0; i < size && flow != Flow::out; ++i) {
+        scopes.emplace_back();
+        bind(names, items[i]);
+        Json& loop =
+            scopes.back()["loop"] = {{"index0", i},          {"index", i + 1},  {"revindex0", size - i - 1},
+                                     {"revindex", size - i}, {"first", i == 0}, {"last", i + 1 == size},
+                                     {"length", size},       {"depth0", 0},     {"depth", 1}};
+        if (i > 0) loop["previtem"] = charged(items[i - 1]);
+        if (i + 1 < size) loop["nextitem"] = charged(items[i + 1]);
+        parts(at + 1, next);
         if (flow == Flow::again) flow = Flow::on;
         scopes.pop_back();
       }
       flow = Flow::on;
-      if (items.empty() && branch.size() > 2) parts(branch[1] + 1, branch[2]);
-      return branch.back();
+      const std::size_t last = of.parts_[next].next;
+      if (items.empty() && last != 0) parts(next + 1, last);
+      return last != 0 ? last : next;
     }
   };
 
@@ -225,14 +271,15 @@ inline std::string chat_text(const std::filesystem::path& directory, const Json&
   Json variables = Json::object(), source;
   if (std::filesystem::exists(settings)) {
     const Json json = read_json_file(settings);
+    if (!json.is_object()) fail(settings.string(), ": expected an object");
     for (auto item = json.begin(); item != json.end(); ++item) {
       const Json& token = item->is_object() && item->contains("content") ? (*item)["content"] : *item;
       if (item.key().ends_with("_token") && token.is_string()) variables[item.key()] = token;
     }
     if (json.contains("chat_template")) source = json["chat_template"];
-    for (std::size_t i = 0; source.is_array() && i < source.size(); ++i)
-      if (const Json each = source[i]; each.is_object() && each.value("name", "") == "default")
-        source = each.value("template", "");
+    for (const Json& each : source.is_array() ? Json(source) : Json::array())
+      if (each.is_object() && each.contains("template") && each.contains("name") && each["name"] == "default")
+        source = each["template"];
   }
   std::string name = settings.string() + ", chat_template";
   if (std::filesystem::exists(file)) {

@@ -4,37 +4,39 @@
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
-#include <ctime>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "midus/core/error.hpp"
-#include "midus/core/shape.hpp"
 #include "midus/io/in_quotes.hpp"
 #include "midus/io/json.hpp"
-#include "midus/text/template_values.hpp"
+#include "midus/text/template_calls.hpp"
+#include "midus/text/utf8.hpp"
 
 namespace midus::detail {
 
 /// Reads and evaluates expressions from left to right.
-struct TemplateExpressions : TemplateValues {
+struct TemplateExpressions : TemplateCalls {
   std::vector<std::map<std::string, Json>> scopes;  // of variables, the innermost last
   std::string_view in;                              // what is left to read
   int depth = 0;
 
   /// A whole expression. Throws what went wrong in it.
   Json all(std::string_view expression) {
+    charge(expression.size());
     in = expression;
     Json value = ternary();
+    finish();
+    return value;
+  }
+  void finish() {
     skip();
     if (!in.empty()) refuse(text("what begins with ", in_quotes(in, 40)));
     check();
-    return value;
   }
 
   void skip() { in.remove_prefix(std::min(in.find_first_not_of(" \t\n\r"), in.size())); }
@@ -70,7 +72,7 @@ struct TemplateExpressions : TemplateValues {
 
   struct Deeper {
     explicit Deeper(TemplateExpressions& of) : depth(of.depth) {
-      if (++depth > 300) fail(of.name, ": an expression is nested too deeply");
+      if (++depth > 300) fail(of.name, ": it is nested too deeply");
     }
     ~Deeper() { --depth; }
     int& depth;
@@ -119,28 +121,33 @@ struct TemplateExpressions : TemplateValues {
   }
   Json compared() {
     Json left = sum();
-    while (true) {
+    for (bool again = false;; again = true) {
       const std::string_view before = in;
+      Json found;
       if (take("=="))
-        left = left == sum();
+        found = same(left, sum());
       else if (take("!="))
-        left = !(left == sum());
+        found = !same(left, sum());
       else if (take("<="))
-        left = !less(sum(), left);
+        found = !less(sum(), left);
       else if (take(">="))
-        left = !less(left, sum());
+        found = !less(left, sum());
       else if (take("<"))
-        left = less(left, sum());
+        found = less(left, sum());
       else if (take(">"))
-        left = less(sum(), left);
+        found = less(sum(), left);
       else if (word("in"))
-        left = holds(sum(), left);
+        found = among(sum(), left);
       else if (word("not") && word("in"))
-        left = !holds(sum(), left);
+        found = !among(sum(), left);
       else
         return in = before, left;
+      if (again) refuse("a comparison of a comparison");
+      left = std::move(found);
     }
   }
+  bool same(const Json& a, const Json& b) { return charge(weight(a) + weight(b)), equal(a, b); }
+  bool among(const Json& all, const Json& one) { return charge(weight(all)), holds(all, one); }
   Json sum() {
     Json left = joined();
     while (true) {
@@ -156,7 +163,7 @@ struct TemplateExpressions : TemplateValues {
     Json left = product();
     while (take("~")) {
       const Json right = product();
-      left = string(left) + string(right);
+      left = added(string(left), string(right));
     }
     return left;
   }
@@ -173,14 +180,23 @@ struct TemplateExpressions : TemplateValues {
         return left;
     }
   }
-  Json unary() {
+  /// A filter or a test behind `-x` is one of the whole.
+  Json unary(bool filters = true) {
     const Deeper deeper(*this);
-    if (take("-")) return counted(0, unary(), '-');
-    return behind(primary());
+    if (!take("-")) return primary(filters);
+    Json value = counted(0, unary(false), '-');
+    return behind(nullptr, std::move(value), filters);
   }
 
-  Json primary() {
-    skip();
+  Json primary(bool filters) {
+    const std::string_view before = (skip(), in);
+    if (const std::string word = identifier(); !word.empty())
+      if (const Json* const known = find(word)) return behind(known, {}, filters);
+    in = before;
+    return behind(nullptr, made_here(), filters);
+  }
+  /// What begins an expression and is no variable.
+  Json made_here() {
     if (in.starts_with('\'') || in.starts_with('"')) return literal();
     if (take("(")) {
       Json value = ternary();
@@ -191,46 +207,82 @@ struct TemplateExpressions : TemplateValues {
     if (take("{")) {
       Json object = Json::object();
       while (!take("}")) {
-        const std::string key = string(ternary());
+        const Json key = ternary();
+        if (!key.is_string()) refuse("a key that is no text");
         expect(":");
-        object[key] = ternary();
-        take(",");
+        put(object, key.get_ref<const std::string&>(), ternary());
+        if (!take(",") && !in.starts_with('}')) refuse(text("an object with ", in_quotes(in, 40)));
       }
       return object;
     }
-    const std::string word = identifier();
+    std::string word = identifier();
     if (word.empty()) refuse(text("an expression that begins with ", in_quotes(in, 40)));
-    if (std::isdigit(static_cast<unsigned char>(word[0]))) {
-      if (word.size() > 9 || word.find_first_not_of("0123456789") != word.npos) refuse("the number " + word);
-      return std::stol(word);
-    }
+    if (std::isdigit(static_cast<unsigned char>(word[0]))) return number_of(std::move(word));
     if (word == "true" || word == "True") return true;
     if (word == "false" || word == "False") return false;
     if (word == "none" || word == "None") return nullptr;
-    if (const Json* const known = find(word)) return *known;
-    if (take("(")) return function(word);
-    return undefined();
+    if (take("(")) {
+      const auto [values, named] = arguments();
+      return function(word, values, named);
+    }
+    return is_function(word) ? a_function() : undefined();
+  }
+  Json number_of(std::string digits) {
+    if (in.starts_with('.')) in.remove_prefix(1), digits += '.' + identifier();
+    const Json value = digits.find_first_not_of("0123456789.") == digits.npos && digits.size() < 16
+                           ? Json::parse(digits, nullptr, false)
+                           : undefined();
+    if (value.is_discarded() || (value.is_number_integer() && digits.size() > 9))
+      refuse("the number " + digits);
+    return value.is_number_float() ? value : Json(value.get<Index>());
   }
   Json literal() {
     const char quote = in[0];
     std::string value;
-    std::size_t at = 1;
-    for (; at < in.size() && in[at] != quote; ++at) {
-      if (in[at] != '\\' || at + 1 == in.size()) {
-        value += in[at];
-        continue;
-      }
-      const char c = in[++at];
-      value += c == 'n' ? "\n" : c == 't' ? "\t" : c == 'r' ? "\r" : std::string(1, c);
+    for (in.remove_prefix(1); !in.empty() && in[0] != quote;) {
+      const char c = in[0];
+      in.remove_prefix(1);
+      if (c == '\\' && !in.empty())
+        escape(value);
+      else
+        value += c;
     }
-    if (at == in.size()) refuse("a text without an end");
-    in.remove_prefix(at + 1);
+    if (in.empty()) refuse("a text without an end");
+    in.remove_prefix(1);
+    return value;
+  }
+  /// What stands behind a backslash, as Python reads it.
+  void escape(std::string& value) {
+    constexpr std::string_view names = "ntrabfv\\'\"", meant = "\n\t\r\a\b\f\v\\'\"";
+    const char c = in[0];
+    if (const std::size_t i = names.find(c); i != names.npos)
+      value += meant[i];
+    else if (c == 'x' || c == 'u' || c == 'U')
+      return in.remove_prefix(1), append_utf8(value, code(c == 'x' ? 2 : c == 'u' ? 4 : 8, 16));
+    else if (c >= '0' && c <= '7')
+      return append_utf8(value, code(std::min<std::size_t>(3, in.find_first_not_of("01234567")), 8));
+    else if (c == 'N')
+      refuse("a character by its name");
+    else if (c != '\n')
+      (value += '\\') += c;
+    in.remove_prefix(1);
+  }
+  char32_t code(std::size_t digits, char32_t base) {
+    char32_t value = 0;
+    for (std::size_t i = 0; i < digits; ++i) {
+      const auto c = static_cast<unsigned char>(i < in.size() ? in[i] : ' ');
+      if (!std::isxdigit(c)) refuse(text("the character's number ", in_quotes(in.substr(0, digits))));
+      value = value * base + static_cast<char32_t>(std::isdigit(c) ? c - '0' : std::tolower(c) - 'a' + 10);
+    }
+    if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000))
+      refuse(text("the character's number ", in_quotes(in.substr(0, digits))));
+    in.remove_prefix(digits);
     return value;
   }
   Json list(std::string_view end) {
     Json items = Json::array();
     while (!take(end)) {
-      items.push_back(ternary());
+      items.push_back(charged(ternary()));
       if (!take(",") && !in.starts_with(end)) refuse(text("a list with ", in_quotes(in, 40)));
     }
     return items;
@@ -242,66 +294,66 @@ struct TemplateExpressions : TemplateValues {
       const std::string_view before = in;
       const std::string key = identifier();
       if (!key.empty() && take("=") && !in.starts_with('=')) {
-        named[key] = ternary();
+        put(named, key, ternary());
       } else {
         in = before;
-        values.push_back(ternary());
+        values.push_back(charged(ternary()));
       }
       if (!take(",") && !in.starts_with(')')) refuse(text("a call with ", in_quotes(in, 40)));
     }
     return {values, named};
   }
-  Json function(const std::string& called) {
-    const auto [values, named] = arguments();
-    if (called == "raise_exception") return raise(values.empty() ? "it raises an error" : string(values[0]));
-    if (called == "namespace" || called == "dict") return named;
-    if (called == "range" && !values.empty()) {
-      const Index begin = values.size() > 1 && values[0].is_number_integer() ? values[0].get<Index>() : 0;
-      const Json& last = values[values.size() > 1 ? 1 : 0];
-      Json items = Json::array();
-      for (Index i = begin; last.is_number_integer() && i < last.get<Index>() && i < begin + 10'000; ++i)
-        items.push_back(i);
-      return items;
-    }
-    if (called == "strftime_now" && values.size() == 1) {
-      const std::time_t now = std::time(nullptr);
-      std::tm parts{};
-      char out[256];
-      return std::string(
-          out, std::strftime(out, sizeof out, string(values[0]).c_str(), localtime_r(&now, &parts)));
-    }
-    refuse("the function " + called);
-  }
 
-  /// What stands behind a value: members, calls, filters and tests.
-  Json behind(Json value) {
+  /// What stands behind a value: members, calls, filters and tests. The value is `place`, or else `own`: only
+  /// what is left in the end is copied, since a chat may be long.
+  Json behind(const Json* place, Json own, bool filters) {
+    const auto now = [&]() -> const Json& { return place != nullptr ? *place : own; };
+    const auto becomes = [&](Json value) { own = std::move(value), place = nullptr; };
+    const auto step = [&](const Json& key) {
+      const Json* const found = place != nullptr ? member(*place, key) : nullptr;
+      found != nullptr ? static_cast<void>(place = found) : becomes(at(now(), key));
+    };
     while (true) {
       if (take(".")) {
-        const std::string member = identifier();
-        value = take("(") ? method(value, member, arguments().first) : at(value, member);
+        const std::string called = identifier();
+        if (!take("(")) {
+          step(called);
+          continue;
+        }
+        const auto [values, named] = arguments();
+        if (!named.empty()) refuse("the method " + called + " with " + named.begin().key());
+        becomes(method(now(), called, values));
       } else if (take("[")) {
-        value = subscript(value);
-      } else if (take("|")) {
+        const Json first = bound();
+        if (take("]"))
+          step(first);
+        else
+          becomes(slice(now(), first));
+      } else if (filters && take("|")) {
         const std::string filter = identifier();
-        Json values = Json::array(), named = Json::object();
-        if (in.starts_with('(')) in.remove_prefix(1), std::tie(values, named) = arguments();
-        if (!named.empty()) refuse("the filter " + filter + " with " + named.begin().key());
-        value = filtered(value, filter, values);
-      } else if (word("is")) {
+        std::pair<Json, Json> given(Json::array(), Json::object());
+        if (in.starts_with('(')) in.remove_prefix(1), given = arguments();
+        if (!given.second.empty()) refuse("the filter " + filter + " with " + given.second.begin().key());
+        becomes(filtered(now(), filter, given.first));
+      } else if (filters && word("is")) {
         const bool negated = word("not");
-        value = tested(value, identifier()) != negated;
+        becomes(tested(now(), identifier()) != negated);
       } else {
-        return value;
+        if (place != nullptr) return charged(*place);
+        return own;
       }
     }
   }
-  Json subscript(const Json& value) {
-    const Json first = in.starts_with(':') ? undefined() : ternary();
-    if (!take(":")) return expect("]"), at(value, first);
+  /// A part of a subscript, null where it is not there.
+  Json bound() {
     skip();
-    const Json last = in.starts_with(']') ? undefined() : ternary();
+    return in.starts_with(':') || in.starts_with(']') ? Json() : ternary();
+  }
+  Json slice(const Json& value, const Json& first) {
+    expect(":");
+    const Json last = bound(), step = take(":") ? bound() : Json();
     expect("]");
-    return part(value, first, last);
+    return part(value, first, last, step);
   }
 };
 
