@@ -56,9 +56,9 @@ TEST_CASE("chat_template: blocks inside one another have a limit, and their ends
     return begins + source;
   };
   CHECK(rendered(nested("{% if true %}", "{% endif %}", 100)) == "x");
-  CHECK_THAT(refusal(nested("{% if true %}", "{% endif %}", 49'000)), Contains("too deeply"));
-  CHECK_THAT(refusal(nested("{% for i in [1] %}", "{% endfor %}", 49'000)), Contains("too deeply"));
-  CHECK(rendered(nested("{% if false %}", "{% endif %}", 49'000)).empty());
+  CHECK_THAT(refusal(nested("{% if true %}", "{% endif %}", 5'000)), Contains("too deeply"));
+  CHECK_THAT(refusal(nested("{% for i in [1] %}", "{% endfor %}", 5'000)), Contains("too deeply"));
+  CHECK(rendered(nested("{% if false %}", "{% endif %}", 5'000)).empty());
   CHECK_THAT(refusal("{% if a %}{% endfor %}"), Contains("{% endfor %} without its beginning"));
   CHECK_THAT(refusal("{% for i in x %}{% endfor %}{% break %}"), Contains("{% break %} outside of a loop"));
   CHECK_THAT(refusal("{% if a %}{% else %}{% elif b %}{% endif %}"), Contains("{% elif %} without"));
@@ -66,15 +66,11 @@ TEST_CASE("chat_template: blocks inside one another have a limit, and their ends
 
 TEST_CASE("chat_template: values have a limit, however they grow") {
   const std::string long_text = "namespace(x='" + std::string(1000, 'a') + "')";
-  for (const std::string grown :
-       {"ns.x + ns.x", "ns.x ~ ns.x", "[ns.x, ns.x]", "[ns.x] + [ns.x]", "{'a': ns.x, 'b': ns.x}",
-        "ns.x | replace('a', 'aa')", "ns.x.replace('a', 'aa')", "[ns.x, ns.x] | join", "ns.x | join(ns.x)",
-        "dict(a=ns.x, b=ns.x)", "(ns.x ~ 'a').split('a') | join('aa')",
-        "[ns.x | string | tojson, 1] | join"}) {
+  for (const std::string grown : {"ns.x + ns.x", "ns.x ~ ns.x", "[ns.x, ns.x]", "{'a': ns.x, 'b': ns.x}",
+                                  "ns.x | replace('a', 'aa')", "ns.x | join(ns.x)", "dict(a=ns.x, b=ns.x)"}) {
     INFO(grown);
     const std::string loop = "{% for i in range(9999) %}{% set ns.x = " + grown + " %}{% endfor %}";
-    CHECK_THAT(refusal("{% set ns = " + long_text + " %}" + loop),
-               Contains("makes too much") || Contains("nested too deeply") || Contains("printed without"));
+    CHECK_THAT(refusal("{% set ns = " + long_text + " %}" + loop), Contains("makes too much"));
   }
   CHECK_THAT(
       refusal("{% set ns = namespace(x=1) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}"),
