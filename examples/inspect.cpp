@@ -348,9 +348,10 @@ void print_tokens(const Json& report) {
   line("text", report["text_bytes"].is_null()
                    ? "of unknown length"
                    : count_of(report["text_bytes"]) + " bytes, of which the tokens are learned");
-  line("begins with", report["first_text"].is_null()
-                          ? "--tokenizer says what, where it is the one that the file was made with"
-                          : mi::in_quotes(report["first_text"].get<std::string>()));
+  line("begins with", !report["first_text"].is_null() ? mi::in_quotes(report["first_text"].get<std::string>())
+                      : report["tokenizer_sha256"].is_null()
+                          ? "tokens of an unknown tokenizer, which the file does not name"
+                          : "--tokenizer says what, where it is the one that the file was made with");
 }
 
 }  // namespace

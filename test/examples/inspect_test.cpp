@@ -230,6 +230,10 @@ TEST_CASE_METHOD(Fixture, "inspect: token files") {
   CHECK(weighted["masked"] == 3);
   CHECK(contains(inspect("weighted.bin").out, "3 tokens, 75 %, are read and not learned"));
   CHECK(contains(inspect("bytes.bin").out, "none: the tokens are bytes"));
+  TokenWriter unnamed(directory / "unnamed.bin", {.vocabulary = 300});
+  unnamed.append(std::vector<std::int32_t>{299});
+  unnamed.commit();
+  CHECK(contains(inspect("unnamed.bin").out, "begins with     tokens of an unknown tokenizer"));
   put_file(directory / "cut.bin", file_bytes(directory / "bytes.bin").substr(0, 140));
   CHECK(
       error("cut.bin") ==

@@ -72,6 +72,8 @@ TEST_CASE("pre_tokenizer: words, white space, punctuation, delimiters and length
   CHECK(pieces({punctuation_step(SplitBehavior::contiguous)}, "a!?。b") == List{"a", "!?。", "b"});
   CHECK(pieces({delimiter_step(U'-')}, "a--b-") == List{"a", "b"});
   CHECK(pieces({fixed_length_step(2)}, "aé\nb1") == List{"aé", "\nb", "1"});
+  const std::string longest = "é\n" + std::string(65533, 'a');
+  CHECK(pieces({fixed_length_step(65535)}, longest + "🦙") == List{longest, "🦙"});
 }
 
 TEST_CASE("pre_tokenizer: what follows a ByteLevel sees the characters that stand for bytes") {

@@ -33,6 +33,9 @@ TEST_CASE("tokenizer_reader: what is not supported is refused by name") {
   says(refusal("", R"(, "pre_tokenizer": {"type": "CharDelimiterSplit", "delimiter": "ab"})"),
        "one character");
   says(refusal("", R"(, "pre_tokenizer": {"type": "FixedLength", "length": 0})"), "length");
+  for (const char* const content : {"", "ab"})
+    says(refusal("", std::string(R"(, "decoder": {"type": "Strip", "content": ")") + content + R"("})"),
+         "one character");
   says(refusal("", R"(, "decoder": {"type": "WordPiece"})"), "\"WordPiece\" is not supported");
   says(refusal("", R"(, "post_processor": {"type": "BertProcessing", "sep": ["b", 1], "cls": ["x", 2]})"),
        "a token and its id");

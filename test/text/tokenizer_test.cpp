@@ -35,6 +35,44 @@ TEST_CASE("tokenizer: added tokens, leftmost and longest", "[TK-06]") {
   CHECK(encode(nested, "<a>bc<a>") == Ids{16, 12, 15});
 }
 
+TEST_CASE("tokenizer: added tokens that begin alike, and end alike, in a long text") {
+  const std::string a(3000, 'a');
+  const Tokenizer tokenizer =
+      tokenizer_of(R"({"a":0,"b":1,"c":2})", "[]", "",
+                   R"(, "added_tokens": [{"id":3,"content":")" + a +
+                       R"(b"},{"id":4,"content":"abc"},{"id":5,"content":"bc"},{"id":6,"content":"caa"},)"
+                       R"({"id":7,"content":"ca"}])");
+  CHECK(encode(tokenizer, "aabcaabcaba") == Ids{0, 4, 0, 4, 0, 1, 0});
+  CHECK(encode(tokenizer, "bbccaacab") == Ids{1, 5, 6, 7, 1});
+  CHECK(encode(tokenizer, a + "bcab") == Ids{3, 7, 1});
+  const Ids ids = encode(tokenizer, a + std::string(100'000, 'a') + "b");  // not 3000 times as long
+  CHECK(ids.size() == 100'001);
+  CHECK(ids.back() == 3);
+}
+
+TEST_CASE("tokenizer: an unknown token goes behind the bytes that follow it, as in `tokenizers`") {
+  const std::string vocab = R"({"<unk>":0,"a":1,"<0xC3>":2,"<0xA9>":3})";
+  const std::string unk = R"(, "byte_fallback": true, "unk_token": "<unk>")";
+  const Tokenizer each = tokenizer_of(vocab, "[]", unk),
+                  fused = tokenizer_of(vocab, "[]", unk + R"(, "fuse_unk": true)");
+  CHECK(encode(each, "☃éa") == Ids{2, 3, 0, 1});
+  CHECK(encode(each, "☃é☃a") == Ids{2, 3, 0, 0, 1});
+  CHECK(encode(fused, "☃é☃a") == Ids{2, 3, 0, 1});
+  CHECK(encode(fused, "a☃☃é") == Ids{1, 2, 3, 0});
+  CHECK(encode(each, "☃☃") == Ids{0, 0});
+  CHECK(encode(fused, "☃a☃") == Ids{0, 1, 0});
+}
+
+TEST_CASE("tokenizer: in a byte-level vocabulary, bytes stand for the character of a byte") {
+  const Tokenizer tokenizer =
+      tokenizer_of(R"({"Ã":0,"<0xC2>":1,"<0xA9>":2,"<0xC4>":3,"<0xA0>":4,"<unk>":5})", "[]",
+                   R"(, "byte_fallback": true, "unk_token": "<unk>")",
+                   R"(, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false})");
+  CHECK(encode(tokenizer, "é") == Ids{0, 1, 2});  // 0xA9 is ©, C2 A9
+  CHECK(encode(tokenizer, " é") == Ids{3, 4, 0, 1, 2});
+  CHECK(encode(tokenizer, "x ") == Ids{5, 3, 4});  // two pieces
+}
+
 TEST_CASE("tokenizer: the flags of added tokens") {
   const std::string vocab = R"({"a":0," ":1,"b":2})";
   const auto with = [&](const std::string& flags) {
@@ -43,6 +81,9 @@ TEST_CASE("tokenizer: the flags of added tokens") {
   CHECK(encode(with(""), "a X b") == Ids{0, 1, 3, 1, 2});
   CHECK(encode(with(R"(, "lstrip": true)"), "a  X b") == Ids{0, 3, 1, 2});
   CHECK(encode(with(R"(, "rstrip": true)"), "a X  b") == Ids{0, 1, 3, 2});
+  const Tokenizer blanks = tokenizer_of(
+      vocab, "[]", "", R"(, "added_tokens": [{"id":3,"content":" ","lstrip":true,"rstrip":true}])");
+  CHECK(encode(blanks, "a   b ") == Ids{0, 1, 2, 1});  // the vocabulary has the blank
   CHECK(encode(with(R"(, "single_word": true)"), "X a") == Ids{3, 1, 0});
   CHECK_THAT(message_of([&] { encode(with(R"(, "single_word": true)"), "aX"); }),
              Contains("no token for \"X\""));

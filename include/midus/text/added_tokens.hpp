@@ -32,28 +32,39 @@ class AddedTokenFinder {
   explicit AddedTokenFinder(std::vector<AddedToken> tokens = {}) : tokens_(std::move(tokens)) {
     nodes_.emplace_back();
     for (std::size_t i = 0; i < tokens_.size(); ++i) {
+      const std::string& content = tokens_[i].content;
       std::int32_t at = 0;
-      for (const char c : tokens_[i].content) at = child(at, static_cast<unsigned char>(c));
-      if (at != 0) nodes_[static_cast<std::size_t>(at)].token = static_cast<std::int32_t>(i);
+      for (std::size_t j = content.size(); j-- > 0;) at = child(at, static_cast<unsigned char>(content[j]));
+      if (at != 0) node(at).token = static_cast<std::int32_t>(i);
     }
+    std::vector<std::int32_t> order;
+    for (const std::int32_t first : first_)
+      if (first >= 0) order.push_back(first);
+    for (std::size_t i = 0; i < order.size(); ++i)
+      for (const auto& [byte, each] : node(order[i]).children) {
+        order.push_back(each);
+        Node& made = node(each);
+        made.shorter = next(node(order[i]).shorter, byte);
+        if (made.token < 0) made.token = node(made.shorter).token;
+      }
   }
 
   /// Calls text_part(begin, end) and token(added token) for all of the text, in order.
   template <class TextPart, class Token>
   void split(std::string_view text, TextPart&& text_part, Token&& token) const {
-    std::size_t done = 0;  // what has been handed out ends here
-    for (std::size_t at = 0; at < text.size() && nodes_.size() > 1;) {
-      const auto [length, found] = longest_at(text, at);
-      if (found == nullptr) {
-        ++at;
-        continue;
-      }
-      std::size_t begin = at, end = at + length;
+    std::size_t done = 0,
+                at = 0;  // what has been handed out ends at the one, what was looked at at the other
+    const std::vector<Found> all = longest_at_each_place(text);
+    for (std::size_t i = all.size(); i-- > 0;) {
+      if (all[i].begin < at) continue;
+      const AddedToken* const found = &tokens_[static_cast<std::size_t>(all[i].token)];
+      std::size_t begin = all[i].begin, end = begin + found->content.size();
       at = end;
       if (found->single_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end))))
         continue;
       if (found->lstrip) begin = std::max(begin_of_blanks(text.substr(0, begin)), done);
       if (found->rstrip) end += blanks_at_begin(text.substr(end));
+      if (begin >= end) continue;  // blanks that the token before has taken
       if (done < begin) text_part(done, begin);
       token(*found);
       done = end;
@@ -62,38 +73,54 @@ class AddedTokenFinder {
   }
 
  private:
+  /// Of the automaton of Aho and Corasick (1975) for the tokens read backwards: a text read so has, at each
+  /// place, the longest token that begins there.
   struct Node {
     std::vector<std::pair<unsigned char, std::int32_t>> children;  // few: a list is enough
-    std::int32_t token = -1;
+    std::int32_t token = -1;                                       // the longest that begins here
+    std::int32_t shorter = 0;  // the node of the longest other end of a token that begins here
+  };
+  struct Found {
+    std::size_t begin;
+    std::int32_t token;
   };
 
-  std::int32_t find_child(std::int32_t node, unsigned char byte) const {
-    if (node == 0) return first_[byte];
-    for (const auto& [label, next] : nodes_[static_cast<std::size_t>(node)].children)
-      if (label == byte) return next;
+  Node& node(std::int32_t index) { return nodes_[static_cast<std::size_t>(index)]; }
+  const Node& node(std::int32_t index) const { return nodes_[static_cast<std::size_t>(index)]; }
+
+  std::int32_t find_child(std::int32_t parent, unsigned char byte) const {
+    if (parent == 0) return first_[byte];
+    for (const auto& [label, child] : node(parent).children)
+      if (label == byte) return child;
     return -1;
   }
-  std::int32_t child(std::int32_t node, unsigned char byte) {
-    const std::int32_t known = find_child(node, byte);
+  std::int32_t child(std::int32_t parent, unsigned char byte) {
+    const std::int32_t known = find_child(parent, byte);
     if (known >= 0) return known;
     const auto made = static_cast<std::int32_t>(nodes_.size());
     nodes_.emplace_back();
-    if (node == 0)
+    if (parent == 0)
       first_[byte] = made;
     else
-      nodes_[static_cast<std::size_t>(node)].children.emplace_back(byte, made);
+      node(parent).children.emplace_back(byte, made);
     return made;
   }
-  std::pair<std::size_t, const AddedToken*> longest_at(std::string_view text, std::size_t begin) const {
-    std::pair<std::size_t, const AddedToken*> best{0, nullptr};
-    std::int32_t node = 0;
-    for (std::size_t i = begin; i < text.size(); ++i) {
-      node = find_child(node, static_cast<unsigned char>(text[i]));
-      if (node < 0) break;
-      const std::int32_t token = nodes_[static_cast<std::size_t>(node)].token;
-      if (token >= 0) best = {i + 1 - begin, &tokens_[static_cast<std::size_t>(token)]};
+  /// The node behind one more byte.
+  std::int32_t next(std::int32_t from, unsigned char byte) const {
+    for (;; from = node(from).shorter) {
+      const std::int32_t found = find_child(from, byte);
+      if (found >= 0 || from == 0) return std::max(found, 0);
     }
-    return best;
+  }
+  /// From the last place to the first.
+  std::vector<Found> longest_at_each_place(std::string_view text) const {
+    std::vector<Found> all;
+    std::int32_t at = 0;
+    for (std::size_t i = text.size(); i-- > 0 && nodes_.size() > 1;) {
+      at = next(at, static_cast<unsigned char>(text[i]));
+      if (node(at).token >= 0) all.push_back({i, node(at).token});
+    }
+    return all;
   }
 
   /// Where the last character of a text begins.

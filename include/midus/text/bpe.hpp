@@ -16,6 +16,7 @@
 #include "midus/core/error.hpp"
 #include "midus/core/shape.hpp"
 #include "midus/io/in_quotes.hpp"
+#include "midus/text/byte_level.hpp"
 #include "midus/text/utf8.hpp"
 
 namespace midus {
@@ -161,7 +162,8 @@ class BpeEncoder {
   void begin(std::string_view piece) {
     symbols_.clear();
     const bool has_unk = model_->unk >= 0;
-    bool unknown_before = false;
+    bool waiting =
+        false;  // an unknown token, until one that is known or the end; tokens of bytes go before it
     while (!piece.empty()) {
       const std::string_view character = piece.substr(0, first_character(piece).bytes);
       piece.remove_prefix(character.size());
@@ -170,25 +172,26 @@ class BpeEncoder {
         const std::string_view part = character.substr(at, step);
         const std::int32_t known = token_of(part);
         if (known >= 0) {
+          if (std::exchange(waiting, false)) add(model_->unk);
           add(known);
-          unknown_before = false;
         } else if (!(model_->byte_fallback && add_bytes(part))) {
           if (!has_unk && unknown(part, character, symbols_before)) break;
-          if (has_unk && !(unknown_before && model_->fuse_unk)) add(model_->unk);
-          unknown_before = true;
+          if (has_unk && std::exchange(waiting, true) && !model_->fuse_unk) add(model_->unk);
         }
       }
     }
+    if (waiting) add(model_->unk);
   }
   std::int32_t token_of(std::string_view symbol) const {
     if (model_->byte_level) return bytes_[static_cast<unsigned char>(symbol[0])];
     const auto known = model_->vocabulary.find(symbol);
     return known == model_->vocabulary.end() ? -1 : known->second;
   }
-  /// False, and nothing added, where a byte has no token.
-  bool add_bytes(std::string_view character) {
+  /// False, and nothing added, where a byte has no token. In a byte-level vocabulary they are, as in
+  /// `tokenizers`, the bytes of the character that stands for a byte.
+  bool add_bytes(std::string_view symbol) {
     std::vector<std::int32_t> tokens;
-    for (const char c : character) {
+    for (const char c : model_->byte_level ? to_byte_characters(symbol) : std::string(symbol)) {
       char name[8];
       std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(static_cast<unsigned char>(c)));
       const auto known = model_->vocabulary.find(std::string_view(name));

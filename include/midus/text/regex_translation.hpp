@@ -277,7 +277,7 @@ class RegexTranslation : RegexCursor {
     } else if (c == 'N') {
       atom("[^\\n]");
     } else if (c == 'O') {
-      atom("(?s:.)");
+      atom("[\\x{0}-\\x{10FFFF}]");  // one item however often it is repeated, which (?s:.) is not
     } else if (c == 'A' || c == 'z' || c == 'Z') {
       anchor(in_.substr(at_, 2));
     } else {

@@ -95,8 +95,7 @@ class StepsReader {
       steps.emplace_back(punctuation_step(SplitBehavior::isolated));
     } else if (type == "CharDelimiterSplit") {
       const std::string delimiter = json.string("delimiter");
-      if (delimiter.empty() || first_character(delimiter).bytes != delimiter.size())
-        json.refuse("delimiter", "one character");
+      if (!one_character(delimiter)) json.refuse("delimiter", "one character");
       steps.emplace_back(delimiter_step(first_character(delimiter).value));
     } else if (type == "FixedLength") {
       steps.emplace_back(fixed_length_step(json.integer("length", 1, 65535, 5)));
@@ -123,6 +122,7 @@ class StepsReader {
       steps.emplace_back(FuseDecode());
     } else if (type == "Strip") {
       const std::string content = json.string("content", " ");
+      if (!one_character(content)) json.refuse("content", "one character");
       steps.emplace_back(StripDecode{content, static_cast<std::size_t>(json.integer("start", 0, 1 << 20, 0)),
                                      static_cast<std::size_t>(json.integer("stop", 0, 1 << 20, 0))});
     } else if (type == "Metaspace") {
@@ -188,11 +188,15 @@ class StepsReader {
     if (scheme != "always" && scheme != "never" && scheme != "first")
       json.refuse("prepend_scheme", "always, never or first");
     const std::string replacement = json.string("replacement", "\xe2\x96\x81");
-    if (replacement.empty() || first_character(replacement).bytes != replacement.size() || replacement == " ")
+    if (!one_character(replacement) || replacement == " ")
       json.refuse("replacement", "one character, not a blank");
     return {replacement, scheme == "always"  ? MetaspaceStep::Prepend::always
                          : scheme == "never" ? MetaspaceStep::Prepend::never
                                              : MetaspaceStep::Prepend::first};
+  }
+
+  static bool one_character(std::string_view text) {
+    return !text.empty() && first_character(text).bytes == text.size();
   }
 
   /// A pattern that matches the text alone.
