@@ -59,7 +59,7 @@ inline std::string class_text(const CodePointRanges& ranges) {
   std::string out;
   for (const auto& [first, last] : ranges) {
     out += character_text(first);
-    if (first != last) out += "-" + character_text(last);
+    if (first != last) out.append("-").append(character_text(last));
   }
   return out;
 }
