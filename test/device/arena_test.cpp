@@ -111,7 +111,7 @@ TEST_CASE(
     waitpid(child, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   };
-  for (const std::size_t gigabytes : {4, 64, 128, 512, 1200, 2048})
+  for (const std::size_t gigabytes : {4u, 64u, 128u, 512u, 1200u, 2048u})
     for (const int threads : {1, 4, 16, 64}) {
       INFO(gigabytes << " GB, " << threads << " threads");
       CHECK(starts(gigabytes << 30, threads) == 0);

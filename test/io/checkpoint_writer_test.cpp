@@ -120,7 +120,7 @@ TEST_CASE(
   constexpr double inf = std::numeric_limits<double>::infinity();
   for (const Dtype dtype : {Dtype::f64, Dtype::f32, Dtype::f16, Dtype::bf16})
     for (const double bad : {inf, -inf, std::nan("")})
-      for (const std::size_t at : {0, 5, 9}) {
+      for (const std::size_t at : {0u, 5u, 9u}) {
         CheckpointWriter writer(directory.path(), {{"a", dtype, {10}}});
         std::vector<double> values(10, 1);
         values[at] = bad;

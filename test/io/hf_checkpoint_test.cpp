@@ -189,12 +189,11 @@ TEST_CASE("checkpoint: what lies in the directory that a model is like comes out
   CHECK(onto_itself == after);
 }
 
-TEST_CASE(
-    "checkpoint: what the base's files say of themselves is kept when a model in memory is saved") {  // SV-01
+TEST_CASE("checkpoint: what the base's files say of themselves is kept when a model in memory is saved") {
   const TemporaryDirectory directory;
   Cpu<float> device(1);
-  const auto base = directory / "base", file = base / "model.safetensors";
-  save(random_model<SmallTied>(device), base);
+  const auto origin = directory / "base", file = origin / "model.safetensors";
+  save(random_model<SmallTied>(device), origin);
   const std::string bytes = file_bytes(file);
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), sizeof length);
@@ -202,8 +201,8 @@ TEST_CASE(
     Json header = parse_json(bytes.substr(8, length), "the test");
     header["__metadata__"] = metadata;
     put_file(file, raw_safetensors(header.dump(), bytes.substr(8 + length)));
-    if (like) options.like = base;  // which reads it
-    save(load<SmallTied>(base, device), directory / "out", options);
+    if (like) options.like = origin;  // which reads it
+    save(load<SmallTied>(origin, device), directory / "out", options);
     return CheckpointFiles(directory / "out").metadata();
   };
   const Json notes = {{"format", "mlx"}, {"training", "x"}, {"note", "y"}};
