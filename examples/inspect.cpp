@@ -276,7 +276,8 @@ void print_model(const Json& report) {
     if (item.key() == "midus.memory")
       memory = item->get<std::string>();
     else if (item.key().starts_with("midus."))
-      memory += ", " + item.key().substr(6) + " " + mi::found_text(*item);
+      memory += ", " + item.key().substr(6) + " " +
+                (item->is_string() ? item->get<std::string>() : mi::found_text(*item));
   if (!memory.empty()) line("memory", memory);
   line("max positions", count_of(shape["max_position_embeddings"]));
   std::string rotary = mi::text(rope["rope_type"].get<std::string>());

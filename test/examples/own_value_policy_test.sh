@@ -37,7 +37,8 @@ expect_refusal 'does not have the values "gated", but dense, factorized' \
 "$mine/upscale" "$work/base" "$work/gated" --values gated --value-rank 7 --num-keys 9 --top-k 5 | tee "$work/upscale.log"
 grep -Eq "^checked: all [0-9,]+ logits equal the base's$" "$work/upscale.log" || fail "the logits were not checked"
 grep -q "^  programs=\$(MIDUS_VALUE_POLICIES='*$header'* bash " "$work/upscale.log" || fail "how to build the programs is not said"
-"$mine/inspect" "$work/gated" | grep -q "values gated" || fail "inspect does not name the policy"
+"$mine/inspect" "$work/gated" >"$work/inspect.log"
+grep -q "values gated" "$work/inspect.log" || fail "inspect does not name the policy"
 for program in inspect detach; do
     expect_refusal '"midus.values" must be one of the value policies that this program has (dense, factorized)' \
         "$programs/$program" "$work/gated" "$work/never"
