@@ -39,10 +39,9 @@ grep -Eq "^checked: all [0-9,]+ logits equal the base's$" "$work/upscale.log" ||
 grep -q "^  programs=\$(MIDUS_VALUE_POLICIES='*$header'* bash " "$work/upscale.log" || fail "how to build the programs is not said"
 "$mine/inspect" "$work/gated" >"$work/inspect.log"
 grep -q "values gated" "$work/inspect.log" || fail "inspect does not name the policy"
-for program in inspect detach; do
-    expect_refusal '"midus.values" must be one of the value policies that this program has (dense, factorized)' \
-        "$programs/$program" "$work/gated" "$work/never"
-done
+unknown='"midus.values" must be one of the value policies that this program has (dense, factorized)'
+expect_refusal "$unknown" "$programs/inspect" "$work/gated"
+expect_refusal "$unknown" "$programs/detach" "$work/gated" "$work/never"
 expect_refusal '"midus.values"' bash "$repository/examples/build_for.sh" "$work/gated"
 
 built=$(bash "$repository/examples/build_for.sh" "$work/gated" --value-policy "$header" | tail -n 1)
