@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks that what the documentation shows is what the tree holds.
 
-The README's program is examples/readme.cpp, and every path that a Markdown file links to or names in back quotes
-exists. Prints what is wrong and exits with 1.
+The README's program is examples/readme.cpp and it links to every page of docs/; every path that a Markdown file links to
+or names in back quotes exists. Prints what is wrong and exits with 1.
 """
 
 import re
@@ -18,6 +18,9 @@ def main() -> int:
     program = (ROOT / "examples/readme.cpp").read_text().split("\n", 1)[1].strip()
     if program not in readme:
         faults.append("README.md: its program is not examples/readme.cpp")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        if f"](docs/{page.name})" not in readme:
+            faults.append(f"README.md: does not link to docs/{page.name}")
 
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
     for page in pages:

@@ -3,7 +3,7 @@
 
 Who includes whom goes one way; Eigen appears in device/ and in forms of ops only; forms are included by the umbrella
 only, which names them all; umbrellas reach every header; an op has its form, its reference and its test; headers stay
-short; the header made of python/ holds what lies there. Prints what is wrong and exits with 1.
+short; the map names them all; the header made of python/ holds what lies there. Prints what is wrong and exits with 1.
 """
 
 import re
@@ -61,6 +61,14 @@ def check_umbrellas():
                     yield f"{path.relative_to(ROOT)} is not reached from midus/{umbrella}.hpp"
 
 
+def check_map():
+    """The map names every header but those of ops, whose names it explains, and tables, which scripts make."""
+    named = set(re.findall(r"\w+", (ROOT / "docs/map.md").read_text(encoding="utf-8")))
+    for path in sorted(INCLUDE.glob("*/*.hpp")):
+        if path.parent.name != "ops" and not path.stem.endswith("_tables") and path.stem not in named:
+            yield f"docs/map.md does not name {path.relative_to(ROOT)}"
+
+
 def check_op(declaration):
     """An op's five names, without the benchmark, which it has where speed matters."""
     form = declaration.with_name(declaration.stem + "_cpu.hpp")
@@ -80,6 +88,7 @@ def main() -> int:
     made = subprocess.run([sys.executable, ROOT / "scripts/python_files.py", "--check"], capture_output=True, text=True)
     faults += made.stderr.splitlines()
     faults += check_umbrellas()
+    faults += check_map()
     print("\n".join(faults) or "the tree is as the map draws it")
     return 1 if faults else 0
 

@@ -7,7 +7,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 command -v clang-format > /dev/null || { echo "SKIPPED: there is no clang-format"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp -r "$source/scripts" "$source/include" "$source/test" "$source/.clang-format" "$work"
+cp -r "$source"/{scripts,include,test,docs,python,.clang-format} "$work"
 cd "$work"
 fail() { echo "test/scripts/new_op_test.sh: $*" >&2; exit 1; }
 
