@@ -1,7 +1,7 @@
 // Says what differs between two models on disk.
 //
 //     compare llama/ llama-midus/                                      what was inserted
-//     compare run/step-00000000 run/final --only 'model.layers.*'      whether frozen layers stayed
+//     compare llama-midus/ run/final --only 'model.layers.*'           whether frozen layers stayed
 //
 // Like that of diff(1), its status is 0 where nothing differs, 1 where something does, 2 where a model cannot
 // be read.
@@ -63,11 +63,11 @@ int main(int argc, char* argv[]) {
   std::vector<std::string> only;
   CLI::App app("Compares two models tensor by tensor. Status 0: no difference, 1: differences, 2: trouble.",
                "compare");
-  app.add_option("A", left, "the directory of a model")->required();
-  app.add_option("B", right, "the directory of another")->required();
+  app.add_option("A", left, "The directory of a model")->required();
+  app.add_option("B", right, "The directory of another")->required();
   app.add_option(
          "--only", only,
-         "compare only tensors whose names have this form (* and ?), and not config.json; may be given "
+         "Compare only tensors whose names have this form (* and ?), and not config.json; may be given "
          "several times")
       ->type_name("PATTERN");
   constexpr int trouble = 2;

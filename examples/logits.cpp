@@ -120,7 +120,7 @@ int main(int argc, char** argv) {
   app.add_option("--out", options.out, "The file to write: logits [B,T,V] and, with targets, loss [1]")
       ->required();
   auto* const targets = app.add_option("--targets", options.targets,
-                                       "What should follow each token, as the ids; -100: ignored");
+                                       "What should follow each token, in the form of --ids; -100: ignored");
   app.add_option("--gradients", options.gradients, "A file to write: the mean loss' gradients, by parameter")
       ->needs(targets);
   app.add_flag("--double", options.in_double, "Compute in double and write F64");

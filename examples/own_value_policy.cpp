@@ -1,6 +1,5 @@
 // A value policy of one's own (gated_value.hpp) on its way: its gradients against central differences, then a
-// base made deeper with it, trained, saved, read again and made to speak. Exits with 1 where something is
-// wrong.
+// base made deeper with it, trained, saved and read again. Exits with 1 where something is wrong.
 //
 //     own_value_policy DIRECTORY      writes the model to DIRECTORY/gated
 #include <cmath>

@@ -344,9 +344,8 @@ int main(int argc, char* argv[]) {
                              : given == "drop" ? mi::Unknown::drop
                                                : mi::Unknown::replace;
          },
-         "What becomes of a character for which the vocabulary has no token, where it has none for the "
-         "unknown "
-         "either: drop leaves it out, as the library tokenizers does; replace puts U+FFFD in its place")
+         "What becomes of a character that has no token, where the vocabulary has no unknown token either: "
+         "drop leaves it out, as the library tokenizers does; replace puts U+FFFD in its place")
       ->type_name("{error,drop,replace}")
       ->default_str("error");
   add_threads(app, options.threads);

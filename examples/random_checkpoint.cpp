@@ -146,7 +146,7 @@ int main(int argc, char* argv[]) {
              "Standard deviation of all weights but the norms', which are 1 (default: CONFIG's "
              "initializer_range, else 0.02)",
              0, 1e6);
-  add_seed(app, options.seed, "Of the random numbers; the same seed gives the same bytes");
+  add_seed(app, options.seed, "Seed of the random numbers; the same seed gives the same bytes");
   app.add_option("--shard-size", options.shard_bytes,
                  "The largest file of weights, in bytes or as 500MB, 2GiB, ...; more go to further files")
       ->transform(CLI::AsSizeValue(true))

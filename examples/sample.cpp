@@ -93,8 +93,7 @@ std::string chat_of(const Options& options, const std::string& message) {
   return midus::chat_text(options.directory, messages);
 }
 
-/// Throws where a token behind a prompt would have a position that the model
-/// does not know.
+/// Throws where a token behind a prompt would have a position that the model does not know.
 void check_max_tokens(Index wanted, const std::vector<std::vector<std::int32_t>>& ids, Index positions) {
   for (const std::vector<std::int32_t>& prompt : ids)
     if (const Index room = positions - static_cast<Index>(prompt.size()); wanted > room)

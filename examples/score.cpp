@@ -320,7 +320,7 @@ int main(int argc, char** argv) {
   app.add_option("--delimiter", options.delimiter, "Stands between context and choice (default: one blank)");
   add_number(app, "--prefix", options.prefix,
              "The id of the token that begins a text (default: the tokenizer's begin token, else its end "
-             "token)",
+             "token, else those of config.json)",
              0);
   app.add_flag("--no-special-tokens", options.no_special_tokens,
                "Encode texts without the special tokens that tokenizer.json puts around them");

@@ -51,29 +51,32 @@ struct TrainingArguments {
     add_number(app, "--weight-decay", adamw.weight_decay, "Decoupled; norms and memory values have none", 0,
                midus::AdamW::most);
     constexpr double most = midus::AdamW::largest_beta;
-    add_number(app, "--beta1", adamw.beta1, "Of the mean of the gradients", 0, most);
-    add_number(app, "--beta2", adamw.beta2, "Of the mean of their squares", 0, most);
-    add_number(app, "--epsilon", adamw.epsilon, "Added to the root of the latter", midus::AdamW::least,
-               midus::AdamW::most);
+    add_number(app, "--beta1", adamw.beta1, "Decay of the mean of the gradients", 0, most);
+    add_number(app, "--beta2", adamw.beta2, "Decay of the mean of their squares", 0, most);
+    add_number(app, "--epsilon", adamw.epsilon, "Added to the root of the mean of the squares",
+               midus::AdamW::least, midus::AdamW::most);
     add_number(app, "--clip", adamw.clip, "Largest global gradient norm; 0: no clipping", 0,
                std::numeric_limits<double>::infinity());
     app.add_option("--rate-scale", rate_scales,
                    "PATTERN=X: these parameters learn at X times the rate. New memories want "
                    "'*.memory.values=20' or so: their values start at zero");
     app.add_option("--group-clip", clips, "PATTERN=X: these parameters are clipped on their own, at norm X");
-    add_seed(app, train.seed, "Of the order of the data, and of a new model's weights");
+    add_seed(app, train.seed, "Seed of the order of the data, and of a new model's weights");
     add_dtype(
         app, "--dtype", run.dtype,
         "Type of the weights in OUT/final (default: as the config.json says; checkpoints keep all bits)");
     app.add_flag("--checkpointing", train.checkpointing,
                  "Keep only the blocks' inputs: less memory, more work");
-    add_number(app, "--evaluate-every", run.evaluation_plan.every, "Steps; 0: at the end", 0);
+    add_number(app, "--evaluate-every", run.evaluation_plan.every,
+               "Steps between evaluations; 0: only before the first step and after the last", 0);
     app.add_option("--keep-best", run.evaluation_plan.keep_best,
                    "The NAME of the evaluation by whose loss the best checkpoint is kept, as OUT/best "
                    "(default: the first)");
-    add_number(app, "--patience", run.evaluation_plan.patience,
-               "End the run after so many evaluations without a lower loss of that one; 0: never", 0);
-    add_number(app, "--checkpoint-every", run.checkpoints.every, "Steps; 0: by --checkpoint-minutes", 0);
+    add_number(
+        app, "--patience", run.evaluation_plan.patience,
+        "End the run after so many evaluations without a lower loss on the file of --keep-best; 0: never", 0);
+    add_number(app, "--checkpoint-every", run.checkpoints.every,
+               "Steps between checkpoints; 0: by --checkpoint-minutes", 0);
     add_number(app, "--checkpoint-minutes", run.checkpoints.minutes,
                "Where --checkpoint-every is 0: at least so often; 0: only at the end, and when stopped", 0);
     add_number(app, "--keep-last", run.checkpoints.keep_last, "Checkpoints to keep", 0);

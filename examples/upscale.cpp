@@ -149,7 +149,7 @@ int main(int argc, char* argv[]) {
              "sharper choices");
   add_number(app, "--overlap", upscaling.overlap,
              "solar: m, the layers that each of the two copies leaves out (default: a quarter of BASE's)", 0);
-  add_seed(app, upscaling.seed, "Of the random numbers; the same seed gives the same bytes");
+  add_seed(app, upscaling.seed, "Seed of the random numbers; the same seed gives the same bytes");
   app.add_flag("--no-check", options.no_check, "Write without comparing the logits with the base's");
   app.add_option("--build-for", options.build_for, "The script that builds the programs for the check")
       ->capture_default_str();
