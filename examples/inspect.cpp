@@ -337,9 +337,10 @@ void print_tokens(const Json& report) {
   line("token file",
        mi::text(count_of(report["tokens"]), " tokens of ", report["bytes_per_token"], " bytes"));
   line("vocabulary", count_of(report["vocabulary"]));
-  line("tokenizer", report["tokenizer_sha256"].is_null()
-                        ? "none: the tokens are bytes"
-                        : "sha256 " + report["tokenizer_sha256"].get<std::string>());
+  line("tokenizer",
+       report["tokenizer_sha256"].is_null()
+           ? (report["vocabulary"] == 256 ? "none: the tokens are bytes" : "not named by the file")
+           : "sha256 " + report["tokenizer_sha256"].get<std::string>());
   const auto tokens = report["tokens"].get<double>(), masked = report["masked"].get<double>();
   if (report["weighted"] == true)
     line("masked", mi::text(count_of(report["masked"]), " tokens, ", tokens > 0 ? 100 * masked / tokens : 0.0,
@@ -351,7 +352,7 @@ void print_tokens(const Json& report) {
                    : count_of(report["text_bytes"]) + " bytes, of which the tokens are learned");
   line("begins with", !report["first_text"].is_null() ? mi::in_quotes(report["first_text"].get<std::string>())
                       : report["tokenizer_sha256"].is_null()
-                          ? "tokens of an unknown tokenizer, which the file does not name"
+                          ? "tokens of an unknown tokenizer"
                           : "--tokenizer says what, where it is the one that the file was made with");
 }
 

@@ -24,6 +24,7 @@
 
 #include "byte_progress.hpp"
 #include "command_line.hpp"
+#include "load_tokenizer.hpp"
 #include "midus/core/random.hpp"
 #include "midus/io/auto_tokenizer.hpp"
 #include "midus/io/llama_config_reader.hpp"
@@ -188,8 +189,7 @@ class Tokens {
     mi::refuse_other_models(options.tokenizer);
     const fs::path file =
         fs::is_directory(options.tokenizer) ? options.tokenizer / "tokenizer.json" : options.tokenizer;
-    tokenizer_ = mi::read_tokenizer(file);
-    for (const std::string& warning : tokenizer_->warnings) std::cerr << "warning: " << warning << "\n";
+    tokenizer_ = load_tokenizer(file);
     if (const std::string reason = mi::why_python_differs(file.parent_path()); !reason.empty())
       std::cerr << "warning: " << reason << "\n";
     if (!options.end_token.empty()) {

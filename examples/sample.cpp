@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "common.hpp"
+#include "load_tokenizer.hpp"
 #include "midus/io/generation_config.hpp"
 #include "midus/model/generate.hpp"
 #include "midus/tokenizer.hpp"
@@ -38,7 +39,7 @@ class Text {
     if (!std::filesystem::exists(std::filesystem::path(directory) / "tokenizer.json"))
       fail(directory, " has no tokenizer.json, and its vocabulary of ", vocabulary,
            " is not that of bytes (256)");
-    tokenizer_ = midus::read_tokenizer(directory);
+    tokenizer_ = load_tokenizer(directory);
     tokenizer_->expect_to_fit(vocabulary);
   }
 

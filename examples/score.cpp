@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "common.hpp"
+#include "load_tokenizer.hpp"
 #include "midus/text/documents.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus_model.hpp"
@@ -268,7 +269,7 @@ int score(const Options& options) {
   const Index length = window_length(options.length, positions, positions);
   if (!std::filesystem::exists(std::filesystem::path(options.directory) / "tokenizer.json"))
     fail(options.directory, " has no tokenizer.json, and texts cannot become tokens; copy the model's there");
-  const midus::Tokenizer tokenizer = midus::read_tokenizer(options.directory);
+  const midus::Tokenizer tokenizer = load_tokenizer(options.directory);
   tokenizer.expect_to_fit(Config::vocab_size);
   const std::int32_t prefix = prefix_token(options, tokenizer, config);
   if (prefix < 0 || prefix >= Config::vocab_size)

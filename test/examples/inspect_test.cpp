@@ -233,6 +233,7 @@ TEST_CASE_METHOD(Fixture, "inspect: token files") {
   TokenWriter unnamed(directory / "unnamed.bin", {.vocabulary = 300});
   unnamed.append(std::vector<std::int32_t>{299});
   unnamed.commit();
+  CHECK(contains(inspect("unnamed.bin").out, "tokenizer       not named by the file"));
   CHECK(contains(inspect("unnamed.bin").out, "begins with     tokens of an unknown tokenizer"));
   put_file(directory / "cut.bin", file_bytes(directory / "bytes.bin").substr(0, 140));
   CHECK(

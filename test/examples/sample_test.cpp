@@ -182,6 +182,13 @@ TEST_CASE_METHOD(Fixture, "sample: a tokenizer whose tokens are the bytes gives 
   CHECK(sample(what + " --min-p 1") == sample(what + " --temperature 0"));
 }
 
+TEST_CASE_METHOD(Fixture, "sample: what of a tokenizer.json is passed over is said") {
+  put_file(directory / "model/tokenizer.json",
+           R"({"truncation": {"max_length": 1}, "model": {"vocab": {"a": 0}, "merges": []}})");
+  CHECK_THAT(run("--prompt aa --max-tokens 1").error,
+             Catch::StartsWith("warning: model/tokenizer.json: \"truncation\" is not applied"));
+}
+
 TEST_CASE_METHOD(Fixture, "sample: models that it cannot continue") {
   put_weight(directory / "model", "model.norm.weight", 0, std::nanf(""));
   const ProgramResult poisoned = run("--prompt x --temperature 0");
