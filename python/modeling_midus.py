@@ -139,7 +139,8 @@ class MidusMemory(nn.Module):
         bound = 1 / math.sqrt(self.width)
         nn.init.uniform_(self.row_keys, -bound, bound)
         nn.init.uniform_(self.col_keys, -bound, bound)
-        nn.init.zeros_(self.values)
+        if hasattr(self, "values"):  # a policy may call its tensors otherwise, and start them itself
+            nn.init.zeros_(self.values)
 
     def look_up(self, q):
         """q [B,T,heads,width]: slots and weights [B,T,heads,k]. Of equal scores the earlier one, as midus has it."""

@@ -96,7 +96,8 @@ inline std::string value_kind_names() {
 template <class Value>
 bool know_values(const std::string& type = "") {
   static_assert(detail::is_value_name(Value::name),
-                "know_values: a value policy's name has letters a-z, digits and _ only, as in \"gated\"");
+                "know_values: a value policy's name has at most 40 letters a-z, digits and _, no digit "
+                "first, as in \"gated\"");
   static_assert(detail::is_library_value<Value> ||
                     (Value::name != DenseValue::name && Value::name != FactorizedValue<1>::name &&
                      Value::name != "pkm" && Value::name != "hml"),
