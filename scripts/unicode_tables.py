@@ -36,7 +36,7 @@ Latin:Latn Lepcha:Lepc Limbu:Limb Linear_A:Lina Linear_B:Linb Lisu Lycian:Lyci L
 Malayalam:Mlym Mandaic:Mand Manichaean:Mani Marchen:Marc Masaram_Gondi:Gonm Medefaidrin:Medf Meetei_Mayek:Mtei
 Mende_Kikakui:Mend Meroitic_Cursive:Merc Meroitic_Hieroglyphs:Mero Miao:Plrd Modi Mongolian:Mong Mro:Mroo Multani:Mult
 Myanmar:Mymr Nabataean:Nbat Nag_Mundari:Nagm Nandinagari:Nand New_Tai_Lue:Talu Newa Nko:Nkoo Nushu:Nshu
-Nyiakeng_Puachue_Hmong: Nyiakeng_Puachue_Hmong:Hmnp Ogham:Ogam Ol_Chiki:Olck Ol_Onal:Onao Old_Hungarian:Hung Old_Italic:Ital
+Nyiakeng_Puachue_Hmong:Hmnp Ogham:Ogam Ol_Chiki:Olck Ol_Onal:Onao Old_Hungarian:Hung Old_Italic:Ital
 Old_North_Arabian:Narb Old_Permic:Perm Old_Persian:Xpeo Old_Sogdian:Sogo Old_South_Arabian:Sarb Old_Turkic:Orkh
 Old_Uyghur:Ougr Oriya:Orya Osage:Osge Osmanya:Osma Pahawh_Hmong:Hmng Palmyrene:Palm Pau_Cin_Hau:Pauc Phags_Pa:Phag
 Phoenician:Phnx Psalter_Pahlavi:Phlp Rejang:Rjng Runic:Runr Samaritan:Samr Saurashtra:Saur Sharada:Shrd Shavian:Shaw
@@ -85,6 +85,7 @@ def scripts():
     """The script of every code point, by its place in the list of names, which is returned too ("han:hani")."""
     known = [[name for name in entry.split(":") if is_known(r"\p{%s}" % name)] for entry in SCRIPTS]
     known = [names for names in known if names]
+    assert len(set(sum(known, []))) == len(sum(known, []))  # of a name that is there twice the first one would have no members
     script = [1 + place for place in by_property([names[0] for names in known])]
     return script, ["unknown"] + [":".join(name.lower().replace("_", "") for name in names) for names in known]
 
@@ -273,7 +274,7 @@ def normalization_header():
         if lower(text) != text:
             mapped[c] = lower(text)
     several = {c: text for c, text in mapped.items() if len(text) > 1}
-    assert several == {0x130: "i\u0307"}  # normalizer.hpp says so
+    assert several == {0x130: "i\u0307"}  # normalization.hpp says so
     left = {c: ord(text) for c, text in mapped.items() if len(text) == 1}
     while left:  # runs of every, or every second code point with one distance
         first = min(left)

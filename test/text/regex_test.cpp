@@ -127,6 +127,17 @@ TEST_CASE("regex: Unicode classes are those of `tokenizers`, whatever PCRE2 know
   check("\\d", category_ranges("Nd"));
 }
 
+TEST_CASE("regex: every script has members, by its name and by its code") {
+  for (const std::string_view names : detail::unicode_scripts)
+    for (std::size_t begin = 0, end = 0; begin < names.size(); begin = end + 1) {
+      end = std::min(names.find(':', begin), names.size());
+      const std::string name(names.substr(begin, end - begin));
+      INFO(name);
+      CHECK(property_ranges(property_key(name)));
+    }
+  CHECK(found_by("\\p{Nyiakeng_Puachue_Hmong}+", "a\U0001E100\U0001E101") == List{"\U0001E100\U0001E101"});
+}
+
 TEST_CASE("regex: what Oniguruma reads otherwise is refused by name") {
   for (const std::string pattern :
        {"\\X",    "\\k<a>", "\\1",       "\\K",    "\\G",       "\\y",      "(?P<a>b)", "(?<1>a)",
