@@ -96,10 +96,12 @@ TEST_CASE("A run that is replaced comes back where nothing came of the new one")
   // And there is a checkpoint of the new one.
   set_aside_run(run.path());
   put(run / "step-00000001/trainer.json");
-  put(run / "replaced-by-me/file");
+  for (const char* const name : {"replaced-by-me/file", "replaced-2024/file", "replaced-7.tmp/file"})
+    put(run / name);
   settle_replaced_run(run.path());
-  CHECK(contents(run.path()).size() == 5);
-  CHECK(file_bytes(run / "replaced-by-me/file") == "file");
+  CHECK(contents(run.path()).size() == 9);
+  for (const char* const name : {"replaced-by-me/file", "replaced-2024/file", "replaced-7.tmp/file"})
+    CHECK(file_bytes(run / name) == "file");
 }
 
 TEST_CASE("Resuming needs a checkpoint, or nothing that could be lost") {

@@ -17,8 +17,8 @@
 #include "midus/train/run_directory.hpp"
 
 // RUN/replaced-TOKEN/ holds all of the old run. While things are still being moved it is called
-// replaced-TOKEN.tmp, so that a crash leaves a whole old run or a whole replaced one. Whoever calls these
-// functions has the `RunLock`.
+// replaced-TOKEN.tmp, so that a crash leaves a whole old run or a whole replaced one. A user's own replaced-2024 is
+// none of this: TOKEN is a `random_token`. Whoever calls these functions has the `RunLock`.
 namespace midus {
 
 namespace detail {
@@ -26,6 +26,22 @@ namespace detail {
 inline void rename_or_fail(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (::rename(from.c_str(), to.c_str()) != 0)
     fail("cannot rename ", from.string(), " to ", to.string(), ": ", system_message(errno));
+}
+
+/// The directories of replaced runs in a run's directory: whole ones, or those that were being moved.
+inline std::vector<std::filesystem::path> replaced_runs(const std::filesystem::path& directory, bool whole) {
+  std::vector<std::filesystem::path> found;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), last; !error && entry != last;
+       entry.increment(error)) {
+    const std::string file = entry->path().filename().string();
+    std::string_view name = file;
+    if (!name.starts_with("replaced-") || name.ends_with(".tmp") == whole) continue;
+    name.remove_prefix(9);
+    if (!whole) name.remove_suffix(4);
+    if (is_random_token(name)) found.push_back(entry->path());
+  }
+  return found;
 }
 
 /// Moves what lies in `replaced` back into the run's directory.
@@ -51,17 +67,10 @@ inline void settle_replaced_run(const std::filesystem::path& directory) {
   const auto checkpoint = newest_checkpoint(directory);
   const bool replaced = std::filesystem::exists(directory / "final", error) ||
                         (checkpoint && *checkpoint != detail::step_directory(directory, 0));
-  std::vector<std::filesystem::path> found;
-  for (std::filesystem::directory_iterator entry(directory, error), last; !error && entry != last;
-       entry.increment(error))
-    if (entry->path().filename().string().starts_with("replaced-")) found.push_back(entry->path());
-  for (const std::filesystem::path& path : found) {
-    const std::string name = path.filename().string();
-    const bool half = name.ends_with(".tmp");
-    if (!detail::is_token(std::string_view(name).substr(9, name.size() - 9 - (half ? 4 : 0)))) continue;
-    if (half) {
-      detail::put_back(path, directory);
-    } else if (!holds_run(directory)) {
+  for (const std::filesystem::path& half : detail::replaced_runs(directory, false))
+    detail::put_back(half, directory);
+  for (const std::filesystem::path& path : detail::replaced_runs(directory, true)) {
+    if (!holds_run(directory)) {
       std::filesystem::path moving = path;  // so that a crash in the middle is made good, too
       moving += ".tmp";
       detail::rename_or_fail(path, moving);
@@ -84,15 +93,9 @@ inline void remove_run_without_result(const std::filesystem::path& directory) {
 /// Gives a new run up that was to replace another and ended, by force, without any checkpoint: the other
 /// comes back.
 inline void give_up_replacement(const std::filesystem::path& directory) {
-  if (!holds_run_without_result(directory)) return;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(directory, error), last; !error && entry != last;
-       entry.increment(error))
-    if (const std::string name = entry->path().filename().string();
-        name.starts_with("replaced-") && detail::is_token(std::string_view(name).substr(9))) {
-      remove_run_without_result(directory);
-      return settle_replaced_run(directory);
-    }
+  if (!holds_run_without_result(directory) || detail::replaced_runs(directory, true).empty()) return;
+  remove_run_without_result(directory);
+  settle_replaced_run(directory);
 }
 
 /// Makes good what crashes left in a run's directory.
