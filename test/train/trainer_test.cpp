@@ -137,6 +137,8 @@ TEST_CASE("options that cannot be are refused") {
   CHECK_THROWS_WITH(Trainer(model, AdamW{}, file, {.length = 400}), Catch::Contains("at least 401"));
   CHECK_THROWS_WITH(Trainer(model, AdamW{.learning_rate = -1}, file, {.length = 8}),
                     Catch::Contains("learning_rate"));
+  CHECK_THROWS_WITH(Trainer(model, AdamW{}, Batches(file, {.length = 8}), {.batch = 1, .length = 4}),
+                    Catch::Contains("windows of 8 tokens") && Catch::Contains("a length of 4"));
 }
 
 TEST_CASE("a block that cannot learn is named by its first step, whatever the reason") {

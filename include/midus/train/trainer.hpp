@@ -84,6 +84,9 @@ class Trainer {
     if (options.batch < 1 || options.accumulate < 1)
       fail("batch and accumulate must be at least 1, but are ", options.batch, " and ", options.accumulate);
     options.schedule.check(options.steps);
+    if (batches_.length() != options.length)
+      fail("the batches have windows of ", batches_.length(), " tokens, the trainer's options a length of ",
+           options.length, "; give both the same");
     if (batches_.vocabulary() > Model::Shape::vocab_size)
       fail("the data has a vocabulary of ", batches_.vocabulary(), " tokens, the model one of ",
            Model::Shape::vocab_size);
