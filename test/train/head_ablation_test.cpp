@@ -120,6 +120,8 @@ TEST_CASE("head ablation: models whose heads cannot be taken away") {
   LanguageModel<SmallHive, Cpu<float>> model(device);
   CHECK_THAT(message_of([&] { WithoutHead ablated(model, 2, 0); }),
              Catch::Contains("no writable parameter model.memory_blocks.2.* that all reads of a head pass"));
+  CHECK_THAT(message_of([&] { WithoutHead ablated(model, 0, 6); }),
+             Catch::Contains("there is no head 6; a memory has 6"));
   model.store_as_bfloat16();
   CHECK_THAT(message_of([&] { WithoutHead ablated(model, 0, 0); }),
              Catch::Contains("no writable parameter model.memory_blocks.0.memory.value_proj"));

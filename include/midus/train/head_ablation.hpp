@@ -26,6 +26,8 @@ class WithoutHead {
 
  public:
   WithoutHead(Model& model, std::size_t block, std::size_t head) {
+    if (head >= std::size_t{Memory::heads})
+      fail("head ablation: there is no head ", head, "; a memory has ", Memory::heads);
     // All that head h reads goes through its part of a projection, or comes from a table of its own.
     const std::string of_block = "model.memory_blocks." + std::to_string(block) + ".";
     std::string name;
