@@ -261,6 +261,9 @@ TEST_CASE_METHOD(Fixture, "inspect: a hub's name and a GGUF file are met with wh
   const std::string hub = error("HuggingFaceTB/SmolLM2-135M");
   CHECK(contains(hub, "there is no directory HuggingFaceTB/SmolLM2-135M"));
   CHECK(contains(hub, "`hf download HuggingFaceTB/SmolLM2-135M --local-dir SmolLM2-135M`"));
+  CHECK(contains(error("meta-llama/Llama-3.2-1B"),
+                 "`hf download meta-llama/Llama-3.2-1B --local-dir Llama-3.2-1B`"));
+  CHECK(contains(error("texts/bible.bin"), "cannot open texts/bible.bin"));
   put_file(directory / "model.gguf", "GGUF" + std::string(200, '\3'));
   CHECK(contains(error("model.gguf"), "model.gguf is a GGUF file"));
   std::filesystem::create_directory(directory / "quantised");

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <initializer_list>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -312,8 +311,11 @@ inline void refuse_other_models(const std::filesystem::path& path) {
       "midus takes a directory with config.json, model.safetensors (or its shards) and tokenizer.json";
   if (!std::filesystem::exists(path, error)) {
     const std::size_t slash = name.find('/');
+    // A file's extension begins with a letter; "Llama-3.2-1B" has a number there.
+    const std::string extension = path.extension().string();
+    const bool is_file = extension.size() > 1 && std::isalpha(static_cast<unsigned char>(extension[1])) != 0;
     const bool hub = slash != name.npos && slash > 0 && slash + 1 < name.size() && name[0] != '.' &&
-                     name.find('/', slash + 1) == name.npos && !path.has_extension() &&
+                     name.find('/', slash + 1) == name.npos && !is_file &&
                      !std::filesystem::exists(path.parent_path(), error);
     if (hub)
       fail("there is no directory ", name, ". ", takes,

@@ -17,8 +17,8 @@
 #include "midus/train/run_directory.hpp"
 
 // RUN/replaced-TOKEN/ holds all of the old run. While things are still being moved it is called
-// replaced-TOKEN.tmp, so that a crash leaves a whole old run or a whole replaced one. A user's own replaced-2024 is
-// none of this: TOKEN is a `random_token`. Whoever calls these functions has the `RunLock`.
+// replaced-TOKEN.tmp, so that a crash leaves a whole old run or a whole replaced one. A user's own
+// replaced-2024 is none of this: TOKEN is a `random_token`. Whoever calls these functions has the `RunLock`.
 namespace midus {
 
 namespace detail {
