@@ -26,6 +26,7 @@
 #include "command_line.hpp"
 #include "load_tokenizer.hpp"
 #include "midus/core/random.hpp"
+#include "midus/device/machine.hpp"
 #include "midus/io/auto_tokenizer.hpp"
 #include "midus/io/llama_config_reader.hpp"
 #include "midus/io/mapped_file.hpp"

@@ -22,6 +22,7 @@
 #include "byte_progress.hpp"
 #include "command_line.hpp"
 #include "midus/core/random.hpp"
+#include "midus/device/machine.hpp"
 #include "midus/device/threads.hpp"
 #include "midus/tokenizer.hpp"
 #include "midus/train/interrupt.hpp"

@@ -68,17 +68,6 @@ TEST_CASE("StepLog: a log that is not the recorded one is refused") {
   CHECK_THAT(message_of([] { StepLog("/dev/null"); }), Catch::Contains("expected a regular file"));
 }
 
-TEST_CASE("StepLog: the peak memory of the process grows with what it uses") {
-  const Index before = peak_memory_bytes();
-  CHECK(before > 1 << 20);
-  CHECK(before < Index{1} << 40);
-  std::vector<char> large(std::size_t{64} << 20);
-  volatile char* const pages = large.data();  // volatile: the compiler may not leave the memory out
-  for (std::size_t at = 0; at < large.size(); at += 1024) pages[at] = 1;
-  CHECK(peak_memory_bytes() >= before);
-  CHECK(peak_memory_bytes() > Index{64} << 20);
-}
-
 TEST_CASE("StepProgress: says where the run stands") {
   const test::TemporaryDirectory folder;
   std::FILE* const out = std::fopen((folder / "out").c_str(), "w");
@@ -99,33 +88,4 @@ TEST_CASE("StepProgress: says where the run stands") {
                        "step 1/3  loss 2.3457  rate 3.00e-03  10.7k tokens/s  38 % of peak  ? left\n"));
   CHECK_THAT(text, Catch::Contains("step 2/3  loss 2.0000  rate nan  ? tokens/s  0 s left\n"));
   CHECK(std::count(text.begin(), text.end(), '\n') == 5);
-}
-
-TEST_CASE("machine_memory: a control group's limit counts, in either version") {
-  const test::TemporaryDirectory folder;
-  const auto put = [&](const std::string& name, const char* content) {
-    std::filesystem::create_directories((folder / name).parent_path());
-    test::put_file(folder / name, content);
-  };
-  const auto limit = [&] { return control_group_memory(folder.path().string()); };
-  CHECK(std::isinf(limit()));
-  put("proc/self/cgroup", "0::/a/b\n");
-  put("sys/fs/cgroup/a/b/memory.max", "max\n");
-  CHECK(std::isinf(limit()));
-  put("sys/fs/cgroup/a/memory.max", "3000000\n");  // of the group around it
-  CHECK(limit() == 3e6);
-  put("proc/self/cgroup", "12:cpu,cpuacct:/a\n7:hugetlb,memory:/job/1\n");
-  CHECK(std::isinf(limit()));
-  put("sys/fs/cgroup/memory/job/1/memory.limit_in_bytes", "2000000\n");
-  CHECK(limit() == 2e6);
-  put("sys/fs/cgroup/memory.max", "1000000\n");  // a container's
-  CHECK(limit() == 1e6);
-}
-
-TEST_CASE("beyond_memory: what does not fit is said, with what to do") {
-  CHECK(machine_memory() > 1 << 20);
-  CHECK(beyond_memory(2e6, 2e6).empty());
-  CHECK(beyond_memory(1e30, 0).empty());  // nobody knows
-  CHECK_THAT(beyond_memory(2e6 + 1, double{2 << 20} / 2),
-             Catch::StartsWith("more than the 1.0 MiB of this machine: take a smaller batch"));
 }

@@ -12,6 +12,7 @@
 #include "midus/device/build.hpp"
 #include "midus/device/device.hpp"
 #include "midus/device/eigen.hpp"
+#include "midus/device/machine.hpp"
 #include "midus/device/threads.hpp"
 
 namespace midus {

@@ -1,16 +1,11 @@
 // A pool of threads that take tiles of work.
 #pragma once
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
-#include <fstream>
-#include <limits>
 #include <mutex>
-#include <string>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -21,36 +16,6 @@
 #include "midus/core/shape.hpp"
 
 namespace midus {
-
-namespace detail {
-/// The processors that the quota of a control group (version 2) allows, in "<microseconds> <period>"; as many
-/// as there are where it says "max" or says nothing.
-inline double quota_of(const std::string& group) {
-  std::ifstream file("/sys/fs/cgroup" + group + "/cpu.max");
-  double quota = 0, period = 0;
-  return file >> quota >> period && quota > 0 && period > 0 ? quota / period
-                                                            : std::numeric_limits<double>::infinity();
-}
-}  // namespace detail
-
-/// The processors that this process may use, at least 1: its affinity mask, and the quotas of its control
-/// group and of those around it (a container's, a systemd unit's).
-inline int available_processors() {
-  int count = static_cast<int>(std::thread::hardware_concurrency());
-#ifdef __linux__
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
-  double quota = detail::quota_of("");
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);)
-    if (line.starts_with("0::/"))  // version 2; the others have no cpu.max
-      for (std::string group = line.substr(3); group.size() > 1; group.resize(group.rfind('/')))
-        quota = std::min(quota, detail::quota_of(group));
-  count = static_cast<int>(std::min(static_cast<double>(count), std::max(1.0, quota)));
-#endif
-  return std::max(count, 1);
-}
 
 /// Threads that wait for work. `parallel_for` cuts nothing by itself: the caller chooses tasks by the shape
 /// of the work alone, each task owns what it writes, so the result has the same bits for any number of

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "midus/train/beyond_memory.hpp"
 #include "midus/train/checkpoint.hpp"
 #include "midus/train/interrupt.hpp"
 #include "midus/train/model_card.hpp"

@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "midus/train/beyond_memory.hpp"
 #include "midus/train/checkpoint.hpp"
 #include "midus/train/replaced_run.hpp"
 #include "midus/train/run_evaluations.hpp"

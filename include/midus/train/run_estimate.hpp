@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "midus/device/machine.hpp"
 #include "midus/device/peak.hpp"
+#include "midus/train/beyond_memory.hpp"
 #include "midus/train/trainer.hpp"
 
 namespace midus {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "midus/train/batches.hpp"
+#include "midus/train/beyond_memory.hpp"
 #include "midus/train/flops.hpp"
 #include "midus/train/optimizer.hpp"
 #include "midus/train/schedule.hpp"
