@@ -102,6 +102,24 @@ class Faults:
             expect(process.wait() == 0, f"descriptors {closed} are closed", process.returncode)
             expect(training.files("whole/final") == training.files(Path(out) / "final"), f"descriptors {closed}: another model")
 
+    def test_few_files_may_be_open(self):
+        """Whatever the limit: it is said before the first step, or it is enough to the end."""
+        enough = 0
+        for limit in range(3, 40):
+            out = f"few-{limit}"
+            done = self.run(out, "--checkpoint-every", 1, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+            if done.returncode == 127:  # not even the program could be loaded
+                continue
+            if done.returncode == 0:
+                enough += 1
+            else:
+                expect(done.returncode == 1 and "Too many open files" in done.stdout, f"{limit} open files", done.stdout)
+                expect(not (Path(out) / "log.jsonl").exists() or not training.records(out), f"{limit} open files: steps were done", done.stdout)
+                self.goes_on(out)
+            if enough > 3:
+                return
+        expect(False, "40 open files are not enough")
+
     def test_the_program_may_not_be_read(self):
         if os.geteuid() != 0:
             print("skipped: a program that may not be read (needs root)")

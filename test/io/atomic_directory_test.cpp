@@ -1,5 +1,6 @@
 #include "midus/io/atomic_directory.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <memory>
@@ -59,6 +60,18 @@ TEST_CASE("A directory appears whole") {
   write_file(into_empty.path() / "a", "1");
   into_empty.commit();
   CHECK(file_bytes(directory / "empty/a") == "1");
+}
+
+TEST_CASE("Where no more files can be opened, no directory is left behind") {
+  const TemporaryDirectory directory;
+  ::rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const ::rlimit none{0, before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &none);
+  const std::string said = message_of([&] { AtomicDirectory attempt(directory / "step-1"); });
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  CHECK_THAT(said, Contains("cannot open the directory") && Contains(": Too many open files"));
+  CHECK(entries(directory.path()) == 0);
 }
 
 TEST_CASE("A directory takes its place by the name that is meant") {

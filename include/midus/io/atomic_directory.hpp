@@ -210,8 +210,7 @@ class AtomicDirectory {
     try {
       lock_.emplace(temporary_);
     } catch (const Error&) {
-      std::error_code error;
-      if (std::filesystem::exists(temporary_, error)) throw;
+      if (::rmdir(temporary_.c_str()) == 0) throw;  // else it is gone already
       return false;
     }
     return !lock_->taken() && !lock_->removed();

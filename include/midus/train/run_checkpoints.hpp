@@ -1,10 +1,13 @@
 // The checkpoints of a training run: rehearsed before the first step, written, and removed.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -180,6 +183,12 @@ void rehearse_checkpoint(const Trainer<Model>& trainer, const std::filesystem::p
                          const Json& inputs) {
   if (const std::string reason = why_no_room(run, checkpoint_size(trainer)); !reason.empty()) fail(reason);
   AtomicDirectory rehearsal(run / detail::rehearsal_name, true);
+  // The logs, and what else may be open when a checkpoint is written, beside what is open here.
+  std::array<FileDescriptor, 4> others;
+  for (FileDescriptor& other : others) {
+    other = FileDescriptor(::open(run.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!other) fail("a run has more files open than it may have here (ulimit -n): ", system_message(errno));
+  }
   write_llama_config(config_of(trainer.model(), like), rehearsal.path());
   like.write_other_files(rehearsal.path());
   write_file(rehearsal.path() / "trainer.json", detail::trainer_text(trainer, {}, std::nullopt, inputs));
