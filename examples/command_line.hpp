@@ -294,6 +294,7 @@ inline void check_outputs(const std::vector<OutputFile>& outputs,
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const auto& [option, path] = outputs[i];
     if (path.empty()) continue;
+    const midus::AtomicFile writable(path);  // which is given up again
     const std::string name = path.filename().string();
     const bool model_file = name == "config.json" || name == "tokenizer.json" ||
                             name == "tokenizer_config.json" || name.find(".safetensors") != name.npos;
@@ -303,6 +304,5 @@ inline void check_outputs(const std::vector<OutputFile>& outputs,
     for (std::size_t j = 0; j < i; ++j)
       if (!outputs[j].path.empty() && same(path, outputs[j].path))
         midus::fail(option, " and ", outputs[j].option, " name the same file, ", path.string());
-    const midus::AtomicFile writable(path);  // which is given up again
   }
 }

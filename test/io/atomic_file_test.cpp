@@ -1,6 +1,7 @@
 #include "midus/io/atomic_file.hpp"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <string>
@@ -98,4 +99,32 @@ TEST_CASE("Where no file can be written") {
              Contains("none/f: there is no directory " + (directory / "none").string()));
   CHECK_THAT(message_of([&] { write_file(directory.path(), "x"); }),
              Contains("expected a file, found a directory"));
+}
+
+TEST_CASE("A device, a pipe or a descriptor is not replaced by a file") {
+  const TemporaryDirectory directory;
+  REQUIRE(::mkfifo((directory / "pipe").c_str(), 0600) == 0);
+  std::filesystem::create_symlink("/proc/self/fd/1", directory / "stdout");
+  std::filesystem::create_symlink("pipe", directory / "link");
+  std::filesystem::create_symlink("/dev/null", directory / "null");
+  for (const char* const name : {"pipe", "stdout", "link", "null"})
+    CHECK_THAT(message_of([&] { write_file(directory / name, "x"); }),
+               Contains((directory / name).string() + ": expected a file, found a device or a pipe"));
+  CHECK(std::filesystem::is_fifo(directory / "pipe"));
+  CHECK(std::filesystem::is_symlink(directory / "stdout"));
+  CHECK(entries(directory.path()) == 4);
+  std::filesystem::create_symlink("new", directory / "dangling");  // is replaced, as any name is
+  write_file(directory / "dangling", "x");
+  CHECK(file_bytes(directory / "dangling") == "x");
+}
+
+TEST_CASE("Where a path leads cannot be said without a working directory") {
+  const TemporaryDirectory directory;
+  const auto here = std::filesystem::current_path();
+  std::filesystem::create_directory(directory / "gone");
+  std::filesystem::current_path(directory / "gone");
+  std::filesystem::remove(directory / "gone");
+  const std::string said = message_of([] { resolved("x"); });
+  std::filesystem::current_path(here);
+  CHECK_THAT(said, Contains("cannot look up x: No such file or directory"));
 }

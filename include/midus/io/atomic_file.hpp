@@ -40,7 +40,8 @@ inline std::filesystem::path directory_of(const std::filesystem::path& path) {
 inline std::filesystem::path resolved(const std::filesystem::path& path) {
   if (path.empty()) fail("expected the name of a file or directory, found an empty one");
   std::error_code error;
-  std::filesystem::path at = std::filesystem::weakly_canonical(std::filesystem::absolute(path), error);
+  std::filesystem::path at = std::filesystem::absolute(path, error);
+  if (!error) at = std::filesystem::weakly_canonical(at, error);
   // Again: without its "none/.." it may be, or lead through, a link.
   if (!error) at = std::filesystem::weakly_canonical(at, error);
   if (error) fail("cannot look up ", path.string(), ": ", error.message());
@@ -84,8 +85,13 @@ class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path target) : target_(std::move(target)) {
     std::error_code error;
-    if (std::filesystem::is_directory(target_, error))
+    const auto there = std::filesystem::status(target_, error);
+    if (std::filesystem::is_directory(there))
       fail("cannot write ", target_.string(), ": expected a file, found a directory");
+    // Who may write to /dev would replace /dev/null, or the link /dev/stdout, by a file.
+    const bool open_already = std::filesystem::read_symlink(target_, error).string().starts_with("/proc/");
+    if (open_already || (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there)))
+      fail("cannot write ", target_.string(), ": expected a file, found a device or a pipe; name a file");
     temporary_ = target_;
     temporary_ += ".tmp-" + random_token();
     file_ = FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
