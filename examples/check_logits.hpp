@@ -36,7 +36,7 @@ class LogitsCheck {
   LogitsCheck(std::filesystem::path build_for, const midus::LlamaConfig& config,
               const midus::Interrupt& interrupt)
       : build_for_(std::move(build_for)), interrupt_(interrupt) {
-    if (!std::filesystem::exists(build_for_))
+    if (!midus::may_exist(build_for_))
       midus::fail("cannot check the logits: there is no ", build_for_.string(),
                   " to build programs with; name it with --build-for, or write without a check (--no-check)");
     std::error_code error;

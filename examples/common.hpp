@@ -56,7 +56,7 @@ midus::LanguageModel<Config, Device> load_model(const std::string& directory, De
 
 /// Whether tokens are bytes: a vocabulary of 256 and no tokenizer beside the weights.
 inline bool is_byte_model(const std::string& directory, midus::Index vocabulary) {
-  return vocabulary == 256 && !std::filesystem::exists(std::filesystem::path(directory) / "tokenizer.json");
+  return vocabulary == 256 && !midus::may_exist(std::filesystem::path(directory) / "tokenizer.json");
 }
 
 /// A token file for the model in a directory. Throws where it was made for another vocabulary or tokenizer.
@@ -64,8 +64,7 @@ inline midus::TokenFile open_tokens(const std::string& path, const std::filesyst
                                     midus::Index vocabulary) {
   midus::TokenFile file(path);
   const std::filesystem::path tokenizer = model / "tokenizer.json";
-  if (std::filesystem::exists(
-          tokenizer))  // the model's table may be padded beyond the tokenizer's vocabulary
+  if (midus::may_exist(tokenizer))  // the model's table may be padded beyond the tokenizer's vocabulary
     file.expect(std::min(file.vocabulary(), vocabulary), midus::sha256_file(tokenizer));
   else
     file.expect(vocabulary);

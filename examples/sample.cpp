@@ -36,7 +36,7 @@ class Text {
  public:
   explicit Text(const std::string& directory, Index vocabulary) {
     if (is_byte_model(directory, vocabulary)) return;
-    if (!std::filesystem::exists(std::filesystem::path(directory) / "tokenizer.json"))
+    if (!midus::may_exist(std::filesystem::path(directory) / "tokenizer.json"))
       fail(directory, " has no tokenizer.json, and its vocabulary of ", vocabulary,
            " is not that of bytes (256)");
     tokenizer_ = load_tokenizer(directory);

@@ -242,7 +242,7 @@ std::int32_t prefix_token(const Options& options, const midus::Tokenizer& tokeni
                           const midus::LlamaConfig& config) {
   if (options.prefix) return *options.prefix;
   const std::filesystem::path file = std::filesystem::path(options.directory) / "tokenizer_config.json";
-  if (std::filesystem::exists(file)) {
+  if (midus::may_exist(file)) {
     const midus::Json json = midus::read_json_file(file);
     const midus::JsonObject settings(json, file.string());
     for (const char* const key : {"bos_token", "eos_token"}) {
@@ -267,7 +267,7 @@ int score(const Options& options) {
   const midus::LlamaConfig config = model_config<Config>(options.directory);
   const Index positions = config.max_position_embeddings;
   const Index length = window_length(options.length, positions, positions);
-  if (!std::filesystem::exists(std::filesystem::path(options.directory) / "tokenizer.json"))
+  if (!midus::may_exist(std::filesystem::path(options.directory) / "tokenizer.json"))
     fail(options.directory, " has no tokenizer.json, and texts cannot become tokens; copy the model's there");
   const midus::Tokenizer tokenizer = load_tokenizer(options.directory);
   tokenizer.expect_to_fit(Config::vocab_size);

@@ -182,7 +182,7 @@ struct TrainingArguments {
 
   /// FILE or FILE=WEIGHT.
   static std::pair<std::string, double> file_and_weight(const std::string& given) {
-    const std::size_t equals = std::filesystem::exists(given) ? given.npos : given.rfind('=');
+    const std::size_t equals = midus::may_exist(given) ? given.npos : given.rfind('=');
     if (equals == given.npos) return {given, 1};
     return {given.substr(0, equals), number("--data's WEIGHT in FILE=WEIGHT", given.substr(equals + 1))};
   }

@@ -25,4 +25,8 @@ TEST_CASE("generation_config: its end tokens come before those of config.json") 
   CHECK_THAT(message_of([&] { with(R"({"eos_token_id": [5, 10]})"); }),
              Contains("generation_config.json") && Contains("eos_token_id") && Contains("10"));
   CHECK_THAT(message_of([&] { with("{"); }), Contains("generation_config.json") && Contains("not JSON"));
+  std::filesystem::remove(directory / "generation_config.json");
+  std::filesystem::create_symlink("generation_config.json", directory / "generation_config.json");
+  CHECK_THAT(message_of([&] { read_end_tokens(directory.path(), config); }),
+             Contains("generation_config.json: Too many levels of symbolic links"));
 }

@@ -28,6 +28,20 @@ TEST_CASE("A file as bytes") {
   CHECK(file.bytes().empty());
 }
 
+TEST_CASE("What cannot be looked up is not taken for absent") {
+  const TemporaryDirectory directory;
+  put_file(directory / "f", "");
+  std::filesystem::create_symlink("loop", directory / "loop");
+  std::filesystem::create_symlink("none", directory / "dangling");
+  CHECK(may_exist(directory / "f"));
+  CHECK(may_exist(directory / "loop"));
+  CHECK(may_exist(directory / std::string(300, 'x')));
+  for (const char* const name : {"none", "none/f", "f/f", "dangling"})
+    CHECK_FALSE(may_exist(directory / name));
+  CHECK_THAT(message_of([&] { MappedFile file(directory / "loop"); }),
+             Contains("loop: Too many levels of symbolic links"));
+}
+
 TEST_CASE("What is not a file to read") {
   const TemporaryDirectory directory;
   CHECK_THAT(message_of([&] { MappedFile file(directory / "none"); }),

@@ -7,6 +7,7 @@
 #include "midus/io/json_object.hpp"
 #include "midus/io/llama_config.hpp"
 #include "midus/io/llama_config_reader.hpp"
+#include "midus/io/mapped_file.hpp"
 
 namespace midus {
 
@@ -16,7 +17,7 @@ namespace midus {
 inline std::vector<Index> read_end_tokens(const std::filesystem::path& directory, const LlamaConfig& config) {
   std::vector<Index> ids;
   const std::filesystem::path file = directory / "generation_config.json";
-  if (std::filesystem::exists(file)) {
+  if (may_exist(file)) {
     const Json json = read_json_file(file);
     ids = read_token_ids(JsonObject(json, file.string()), "eos_token_id", config.vocab_size);
   }

@@ -23,6 +23,13 @@ namespace midus {
 /// What the system says about an `errno`: "No such file or directory".
 inline std::string system_message(int code) { return std::generic_category().message(code); }
 
+/// Whether there is something at `path`. What the system cannot look up counts as there, so that who then
+/// opens it says why that fails, and nothing is passed over.
+inline bool may_exist(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) || error;
+}
+
 /// An open file descriptor that closes itself.
 class FileDescriptor {
  public:

@@ -269,7 +269,7 @@ inline std::string chat_text(const std::filesystem::path& directory, const Json&
   const std::filesystem::path file = directory / "chat_template.jinja",
                               settings = directory / "tokenizer_config.json";
   Json variables = Json::object(), source;
-  if (std::filesystem::exists(settings)) {
+  if (may_exist(settings)) {
     const Json json = read_json_file(settings);
     if (!json.is_object()) fail(settings.string(), ": expected an object");
     for (auto item = json.begin(); item != json.end(); ++item) {
@@ -282,7 +282,7 @@ inline std::string chat_text(const std::filesystem::path& directory, const Json&
         source = each["template"];
   }
   std::string name = settings.string() + ", chat_template";
-  if (std::filesystem::exists(file)) {
+  if (may_exist(file)) {
     const MappedFile text(file);
     name = file.string();
     source = std::string(reinterpret_cast<const char*>(text.bytes().data()), text.size());

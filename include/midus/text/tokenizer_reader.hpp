@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -271,7 +272,8 @@ class TokenizerReader {
 /// Reads a tokenizer.json, or that of a model's directory. Throws `Error` where it is malformed, or asks for
 /// what midus does not do.
 inline Tokenizer read_tokenizer(std::filesystem::path path) {
-  if (std::filesystem::is_directory(path)) path /= "tokenizer.json";
+  std::error_code error;  // what cannot be looked up cannot be read either, and that says why
+  if (std::filesystem::is_directory(path, error)) path /= "tokenizer.json";
   const Json json = read_json_file(path, {.bytes = std::size_t{512} << 20});
   return detail::TokenizerReader(json, path.string()).read();
 }
