@@ -97,6 +97,13 @@ for consumer in "$@"; do
       refused "reached the end" "$(own /usr/include/eigen3)
         find_package(midus REQUIRED COMPONENTS hf)
         message(FATAL_ERROR \"reached the end\")" -DCMAKE_DISABLE_FIND_PACKAGE_Eigen3=ON -DCMAKE_DISABLE_FIND_PACKAGE_nlohmann_json=ON
+      refused "reached the end" "$(own /usr/include/eigen3)
+        add_library(pcre2-8-static INTERFACE)
+        target_include_directories(pcre2-8-static INTERFACE \$<BUILD_INTERFACE:/usr/include>)
+        add_subdirectory(\"$source\" midus)
+        if(TARGET midus::tokenizer)
+          message(FATAL_ERROR \"reached the end\")
+        endif()" -DMIDUS_PCRE2_LIBRARY=OFF -DMIDUS_PCRE2_INCLUDE_DIR=OFF
       refused "midus needs Eigen 3.4 or newer, found 3.3.9" "$(own "$work/own/old")
         add_subdirectory(\"$source\" midus)"
       refused "midus needs Eigen 3.4 or newer (found: 3.3.9)" "$(own "$work/own/old")

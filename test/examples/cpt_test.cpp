@@ -178,6 +178,17 @@ TEST_CASE_METHOD(Fixture, "cpt: the model comes out in the type that it came in"
   succeed(cpt(half + " --out stored --store-frozen bf16"));
   const auto loss = [&](const char* run) { return Json::parse(log(run)[1])["loss"].get<double>(); };
   CHECK(loss("stored") == Approx(loss("as_it_was")).epsilon(1e-3));
+  // What the type cannot hold is no result; the run can go on to one.
+  const std::string wide = "model --data a.bin --steps 2" + small;
+  put_weight(directory / "model", "model.layers.1.mlp.up_proj.weight", 7, 1e5f);
+  const ProgramResult narrow = cpt(wide + " --out narrow --dtype float16");
+  CHECK(narrow.status == 1);
+  CHECK(
+      contains(narrow.error, "tensor model.layers.1.mlp.up_proj.weight cannot be written as F16: element 7"));
+  CHECK_FALSE(std::filesystem::exists(directory / "narrow/final"));
+  CHECK(training_checkpoints(directory / "narrow").size() == 1);
+  succeed(cpt(wide + " --out narrow --resume"));
+  CHECK(dtype("narrow/final") == Dtype::f32);
 }
 
 TEST_CASE_METHOD(Fixture, "cpt: what is wrong with the command is said") {

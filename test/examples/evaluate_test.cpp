@@ -187,6 +187,38 @@ TEST_CASE_METHOD(Fixture, "evaluate: --json is checked before the work, and repl
   for (int i = 0; i < 2; ++i) CHECK(evaluate(what + "model/results.json").status == 0);  // a file of its own
 }
 
+TEST_CASE_METHOD(Fixture, "evaluate: what was printed must have arrived, and devices are not replaced") {
+  const std::string what = "model --data a=a.bin";
+  const auto printed_to = [&](const std::filesystem::path& program, const std::string& arguments) {
+    return run_in(directory, "sh", "-c '\"" + program.string() + "\" " + arguments + " > /dev/full'");
+  };
+  const ProgramResult lost = printed_to(MIDUS_EVALUATE, what + " --json out.json");
+  CHECK(lost.status == 1);
+  CHECK(contains(lost.error, "evaluate: cannot write to standard output: No space left on device"));
+  CHECK(read_json_file(directory / "out.json")["results"].size() == 1);
+  for (const char* const name :
+       {"score", "sample", "slot_use", "head_ablation", "logits", "cpt", "pretrain"}) {
+    const ProgramResult help =
+        printed_to(std::filesystem::path(MIDUS_EVALUATE).parent_path() / name, "--help");
+    CHECK(help.status == 1);
+    CHECK(contains(help.error, std::string(name) + ": cannot write to standard output: "));
+  }
+  std::filesystem::create_symlink("/dev/full", directory / "full");
+  CHECK(contains(error(what + " --json full"), "expected a file, found a device or a pipe"));
+  CHECK(std::filesystem::is_symlink(directory / "full"));
+}
+
+TEST_CASE_METHOD(Fixture, "evaluate: names that are no UTF-8, and files that cannot be looked up") {
+  std::filesystem::copy_file(directory / "a.bin", directory / "caf\xe9.bin");
+  const Json result = numbers("model --data caf\xe9=caf\xe9.bin")["results"][0];
+  CHECK(result["name"] == "caf\xef\xbf\xbd");
+  CHECK(result["file"] == "caf\xef\xbf\xbd.bin");
+  std::filesystem::create_symlink("tokenizer.json", directory / "model/tokenizer.json");
+  CHECK(error("model --data a=a.bin") ==
+        "evaluate: cannot open model/tokenizer.json: Too many levels of symbolic links\n");
+  CHECK(contains(error("model --data a=" + std::string(300, 'x')), "x: File name too long"));
+}
+
 TEST_CASE_METHOD(Fixture, "evaluate: of a run, it names the models in it") {
   std::filesystem::create_directory(directory / "run");
   std::filesystem::rename(directory / "model", directory / "run/final");

@@ -124,6 +124,8 @@ TEST_CASE("random_checkpoint: what is in the way stays, and what is wrong is sai
   CHECK(contains(error("config.json new --dtype int8"),
                  "--dtype must be one of float64,float32,float16,bfloat16, found \"int8\""));
   CHECK(contains(error("config.json new --std -1"), "--std must be a number from 0 to 1e+06, found \"-1\""));
+  CHECK(
+      contains(error("config.json new --std 1000000 --dtype float16"), "cannot be written as F16: element "));
   for (const char* const bad : {"-5", "''", "MB", "0x10", "99999999999999999999", "0"})
     CHECK(contains(error(std::string("config.json new --shard-size ") + bad), "--shard-size"));
   CHECK(contains(error("config.json new --seed 1.5"), "--seed must be an integer"));

@@ -229,6 +229,21 @@ TEST_CASE_METHOD(Fixture, "sample: ends from generation_config.json, and text wi
   CHECK_THAT(error(what), Catch::Contains("generation_config.json") && Catch::Contains("100000"));
 }
 
+TEST_CASE_METHOD(Fixture, "sample: a begin token that the prompt spells itself is not doubled", "[EV-05]") {
+  put_file(
+      directory / "model/tokenizer.json",
+      R"({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "decoder": {"type": "ByteLevel"},
+               "added_tokens": [{"id": 65, "content": "A", "special": true}],
+               "post_processor": {"type": "TemplateProcessing", "pair": [],
+                 "single": [{"SpecialToken": {"id": "A"}}, {"Sequence": {"id": "A"}}],
+                 "special_tokens": {"A": {"ids": [65]}}}, "model": {"vocab": )" +
+          byte_vocabulary() + R"(, "merges": []}})");
+  const std::string as_many(63, 'x');  // as the model knows positions, with the begin token
+  for (const std::string& prompt : {as_many, "A" + as_many})
+    CHECK(sample("--max-tokens 0 --prompt " + prompt) == prompt);
+  CHECK(contains(error("--max-tokens 0 --prompt AA" + as_many), "the prompt has 65 tokens"));
+}
+
 TEST_CASE_METHOD(Fixture, "sample: a user's message by the chat template, and the answer alone") {
   const std::string how = " --max-tokens 20 --temperature 0";
   CHECK_THAT(error("--chat --prompt Hi" + how), Catch::Contains("has no chat template"));

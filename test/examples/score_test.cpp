@@ -225,6 +225,14 @@ TEST_CASE_METHOD(Fixture, "score: samples say what was asked, what was taken and
   CHECK(samples[3].at("cut") == Json{1});  // 12 of the context and 2 scored, of which the last is no input
 }
 
+TEST_CASE_METHOD(Fixture, "score: files whose names are no UTF-8") {
+  put_file(directory / "caf\xe9.jsonl", "{\"text\": \"abc\"}\n");
+  CHECK(score("--perplexity caf\xe9.jsonl --prefix 1 --samples samples.jsonl")[0]["file"] ==
+        "caf\xef\xbf\xbd.jsonl");
+  CHECK(parse_json(file_bytes(directory / "samples.jsonl"), "samples.jsonl")["file"] ==
+        "caf\xef\xbf\xbd.jsonl");
+}
+
 TEST_CASE_METHOD(Fixture, "score: one document or question has no standard error") {
   put_file(directory / "docs.jsonl", "{\"text\": \"abc\"}\n");
   put_file(directory / "mc.jsonl", R"({"context": "a", "choices": ["b", "c"], "answer": 1})");

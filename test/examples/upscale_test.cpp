@@ -57,6 +57,7 @@ TEST_CASE("upscale: the plan, the model, and what was not checked") {
   CHECK(contains(result.out, "not checked (--no-check)"));
   CHECK(contains(result.out,
                  "build_for.sh out | tail -n 1)\n  \"$programs/cpt\" out --train inserted --rate-scale"));
+  CHECK(contains(result.out, " --learning-rate 3e-3 --warmup 50 --data"));
   CHECK(read_llama_config(directory / "out").memory->positions == std::vector<Index>{1, 3});
   CHECK_FALSE(left_over(directory.path()));
 
@@ -97,6 +98,9 @@ TEST_CASE("upscale: every policy from the command line") {
   CHECK(upscale(directory, "base octal --no-check --positions 1,03 --num-keys 010 --top-k 2").status == 0);
   CHECK(read_llama_config(directory / "octal").memory->num_keys == 10);
   CHECK(read_llama_config(directory / "octal").memory->positions == std::vector<Index>{1, 3});
+  CHECK(
+      contains(upscale(directory, "HuggingFaceTB/SmolLM2-135M no").error,
+               "there is no directory HuggingFaceTB/SmolLM2-135M. midus takes a directory with config.json"));
   const ProgramResult words = upscale(directory, "base no three words too");
   CHECK(words.status == 1);
   CHECK(words.error == "upscale: not expected: three words too\nRun with --help for more information.\n");

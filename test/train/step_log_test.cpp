@@ -89,3 +89,14 @@ TEST_CASE("StepProgress: says where the run stands") {
   CHECK_THAT(text, Catch::Contains("step 2/3  loss 2.0000  rate nan  ? tokens/s  0 s left\n"));
   CHECK(std::count(text.begin(), text.end(), '\n') == 5);
 }
+
+TEST_CASE("StepProgress: says how far an evaluation is") {
+  const test::TemporaryDirectory folder;
+  std::FILE* const out = std::fopen((folder / "out").c_str(), "w");
+  {
+    StepProgress progress(3, out, false, 0);
+    for (Index done = 1; done <= 4; ++done) progress.show_evaluation("new", done, 4);
+  }
+  std::fclose(out);
+  CHECK(file_bytes(folder / "out") == "evaluating new  50 %  0 s left\nevaluating new  75 %  0 s left\n");
+}
