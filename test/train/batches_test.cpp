@@ -107,6 +107,21 @@ TEST_CASE("Batches: options that cannot be are refused") {
   CHECK_THAT(message_of([&] { Batches({{file, 1}, {file, 1e-12}}, options); }), Catch::Contains("too small"));
 }
 
+TEST_CASE("Batches: what has no rows of their length is not filled") {
+  const TemporaryDirectory directory;
+  const TokenFile file = counting_file(directory / "a", 20);
+  Batches batches(file, {.length = 4});
+  const EvaluationBatches evaluation(file, 4);
+  std::vector<std::int32_t> room(16);
+  const View<std::int32_t, 2> right(room.data(), Shape<2>{{2, 4}}), wrong(room.data(), Shape<2>{{4, 2}});
+  for (const auto& [ids, targets] : {std::pair(wrong, wrong), {right, wrong}, {right, {}}}) {
+    const auto said = Catch::Contains("rows of 4 tokens, found " + to_string(ids.shape()));
+    CHECK_THAT(message_of([&, i = ids, t = targets] { batches.next(i, t); }), said);
+    CHECK_THAT(message_of([&, i = ids, t = targets] { evaluation.fill(0, i, t); }), said);
+  }
+  CHECK_THAT(message_of([&] { evaluation.fill(-1, right, right); }), Catch::Contains("found -1"));
+}
+
 TEST_CASE("Batches: an epoch has every window once, each epoch in its own order", "[TR-04]") {
   const TemporaryDirectory directory;
   const TokenFile file = counting_file(directory / "a", 64 * 8 + 1);

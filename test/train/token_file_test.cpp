@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -170,6 +171,20 @@ TEST_CASE("TokenFile: an id outside the vocabulary is refused where it is read")
   put_file(wide, patched(file_bytes(wide), 128 + 4, "\xff\xff\xff\xff"));
   CHECK_THAT(message_of([&] { TokenFile(wide).read(0, two); }),
              Catch::Contains("found 4294967295 at token 1"));
+}
+
+TEST_CASE("TokenFile: tokens that a file does not have are refused, and its weights are not taken for them") {
+  const TemporaryDirectory directory;
+  const TokenFile file(write_tokens(directory / "a", {1, 2, 3, 4}, {.weighted = true}));
+  CHECK(file.counted() == 4);
+  Ids two(2);
+  file.read(2, two);
+  CHECK(two == Ids{3, 4});
+  for (const Index begin : {Index{3}, Index{5}, Index{-1}, std::numeric_limits<Index>::max()}) {
+    CHECK_THAT(message_of([&] { file.read(begin, two); }),
+               Catch::Contains("there are not 2 tokens from " + std::to_string(begin) + " on; it has 4"));
+    CHECK_THAT(message_of([&] { file.counts(begin + (begin == 3 ? 1 : 0)); }), Catch::Contains("there are not 1 tokens"));
+  }
 }
 
 TEST_CASE("TokenFile: a loss weight is 0 or 1") {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -80,6 +79,14 @@ inline Index fill_window(const TokenFile& file, Index begin, Index count, std::s
   return counted;
 }
 
+/// Throws `Error` where ids and targets have no rows of `length` tokens.
+inline void check_windows(const View<std::int32_t, 2>& ids, const View<std::int32_t, 2>& targets,
+                          Index length) {
+  if (ids.empty() || targets.empty() || !(ids.shape() == targets.shape()) || ids.extent(1) != length)
+    fail("batches: expected ids and targets with rows of ", length, " tokens, found ", to_string(ids.shape()),
+         " and ", to_string(targets.shape()));
+}
+
 inline std::span<std::int32_t> row(const View<std::int32_t, 2>& view, Index b) {
   return {view.row(b), static_cast<std::size_t>(view.extent(1))};
 }
@@ -142,7 +149,7 @@ class Batches {
   /// Fills the next batch, ids [B,T] and targets [B,T]; targets are `ignored_target` where the loss weight is
   /// 0. Allocates nothing. Returns how many targets count.
   Index next(View<std::int32_t, 2> ids, View<std::int32_t, 2> targets) {
-    assert(ids.shape() == targets.shape() && ids.extent(1) == options_.length);
+    detail::check_windows(ids, targets, options_.length);
     Index counted = 0;
     for (Index b = 0; b < ids.extent(0); ++b) {
       const std::size_t source = next_source();
@@ -279,7 +286,8 @@ class EvaluationBatches {
   /// Fills batch `batch` of B windows, ids [B,T] and targets [B,T]. Padding, behind the end of the file, has
   /// id 0 and an ignored target. Returns how many targets count.
   Index fill(Index batch, View<std::int32_t, 2> ids, View<std::int32_t, 2> targets) const {
-    assert(ids.shape() == targets.shape() && ids.extent(1) == length_ && batch >= 0);
+    detail::check_windows(ids, targets, length_);
+    if (batch < 0) fail("evaluation: expected a batch from 0 on, found ", batch);
     const Index rows = ids.extent(0);
     Index counted = 0;
     for (Index b = 0; b < rows; ++b) {

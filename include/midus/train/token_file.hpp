@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -137,6 +136,19 @@ class TokenFile {
   Index vocabulary() const { return header().vocabulary; }
   bool weighted() const { return header().weighted; }
 
+  /// The tokens that count.
+  Index counted() const {
+    if (!weighted()) return size();
+    Index counted = 0;
+    std::array<std::uint8_t, 4096> weights;
+    for (Index i = 0; i < size(); i += static_cast<Index>(weights.size())) {
+      const auto part = std::span(weights).first(
+          static_cast<std::size_t>(std::min(size() - i, static_cast<Index>(weights.size()))));
+      read_weights(i, part);
+      counted += std::count(part.begin(), part.end(), 1);
+    }
+    return counted;
+  }
   /// Bytes of the text whose tokens count; nothing where the file does not know.
   std::optional<Index> text_bytes() const {
     if (header().text_bytes > 0) return header().text_bytes;
@@ -148,15 +160,7 @@ class TokenFile {
   std::optional<double> tokens_per_byte() const {
     const std::optional<Index> bytes = text_bytes();
     if (!bytes || *bytes == 0) return std::nullopt;
-    Index counted = weighted() ? 0 : size();
-    std::array<std::uint8_t, 4096> weights;
-    for (Index i = 0; weighted() && i < size(); i += static_cast<Index>(weights.size())) {
-      const auto part = std::span(weights).first(
-          static_cast<std::size_t>(std::min(size() - i, static_cast<Index>(weights.size()))));
-      read_weights(i, part);
-      counted += std::count(part.begin(), part.end(), 1);
-    }
-    return static_cast<double>(counted) / static_cast<double>(*bytes);
+    return static_cast<double>(counted()) / static_cast<double>(*bytes);
   }
 
   /// Throws `Error` unless the tokens are those of a model with this vocabulary and tokenizer.
@@ -179,8 +183,7 @@ class TokenFile {
 
   /// Tokens begin, begin + 1, ..., as many as `ids` holds.
   void read(Index begin, std::span<std::int32_t> ids) const {
-    const auto count = static_cast<Index>(ids.size());
-    assert(begin >= 0 && count <= size() - begin);
+    require(begin, ids.size());
     const auto width = static_cast<std::size_t>(header().bytes_per_token());
     std::array<std::byte, 4096> part;
     for (std::size_t i = 0; i < ids.size();) {
@@ -193,18 +196,16 @@ class TokenFile {
         decode<std::uint32_t>(part.data(), now);
       i += now.size();
     }
-    for (Index i = 0; i < count; ++i) {
-      const auto id = static_cast<std::uint32_t>(ids[static_cast<std::size_t>(i)]);
-      if (id >= static_cast<std::uint64_t>(vocabulary()))
+    for (const std::int32_t& each : ids)
+      if (const auto id = static_cast<std::uint32_t>(each); id >= static_cast<std::uint64_t>(vocabulary()))
         fail("token file ", path().string(), ": expected ids below ", vocabulary(), ", found ", id,
-             " at token ", begin + i);
-    }
+             " at token ", begin + (&each - ids.data()));
   }
 
   /// Loss weights of tokens begin, begin + 1, ..., as many as there is room for: 1 where the loss counts,
   /// else 0.
   void read_weights(Index begin, std::span<std::uint8_t> weights) const {
-    assert(begin >= 0 && static_cast<Index>(weights.size()) <= size() - begin);
+    require(begin, weights.size());
     std::fill(weights.begin(), weights.end(), std::uint8_t{1});
     if (!weighted()) return;
     contents_->file.read(
@@ -249,6 +250,12 @@ class TokenFile {
     std::once_flag hashed;
     Sha256Digest hash{};
   };
+
+  void require(Index begin, std::size_t count) const {
+    if (begin < 0 || begin > size() || count > static_cast<std::size_t>(size() - begin))
+      fail("token file ", path().string(), ": there are not ", count, " tokens from ", begin, " on; it has ",
+           size());
+  }
 
   template <class Word>
   static void decode(const std::byte* from, std::span<std::int32_t> ids) {
