@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string_view>
 
@@ -132,6 +131,11 @@ inline constexpr std::array<DtypeInfo, 22> dtypes{{
 
 constexpr const DtypeInfo& info(Dtype dtype) { return dtypes[static_cast<std::size_t>(dtype)]; }
 constexpr std::string_view to_string(Dtype dtype) { return info(dtype).name; }
+
+/// Whether weights may have the type.
+constexpr bool is_weight(Dtype dtype) {
+  return dtype == Dtype::f64 || dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
+}
 
 constexpr std::optional<Dtype> dtype_from(std::string_view name) {
   for (const DtypeInfo& entry : dtypes)

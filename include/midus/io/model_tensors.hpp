@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "midus/core/dtype.hpp"
 #include "midus/core/error.hpp"
 #include "midus/core/visit.hpp"
 #include "midus/io/checkpoint_files.hpp"
@@ -137,8 +138,7 @@ inline std::vector<std::string> check_tensors(const LlamaConfig& config, const C
     if (tensor->shape != parameter.shape)
       fail(files.where(parameter.name), ": expected shape ", to_string(parameter.shape), " (by ", config.file,
            "), found ", to_string(tensor->shape));
-    if (tensor->dtype != Dtype::f64 && tensor->dtype != Dtype::f32 && tensor->dtype != Dtype::f16 &&
-        tensor->dtype != Dtype::bf16)
+    if (!is_weight(tensor->dtype))
       fail(files.where(parameter.name), ": expected F64, F32, F16 or BF16, found ", to_string(tensor->dtype));
   }
   for (const auto& [name, located] : files.tensors())

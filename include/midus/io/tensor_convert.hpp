@@ -98,8 +98,7 @@ std::vector<std::byte> weight_bytes(std::span<const From> from, Dtype dtype) {
 /// The place of the first weight in a file's bytes that is not finite; nothing where all are, or where they
 /// are no floating-point numbers.
 inline std::optional<std::size_t> first_not_finite(Dtype dtype, std::span<const std::byte> bytes) {
-  if (dtype != Dtype::f64 && dtype != Dtype::f32 && dtype != Dtype::f16 && dtype != Dtype::bf16)
-    return std::nullopt;
+  if (!is_weight(dtype)) return std::nullopt;
   return with_weight_scalar(dtype, [&]<class From>(From value) -> std::optional<std::size_t> {
     const std::size_t size = bytes.size() / sizeof(From);
     constexpr std::size_t part = 512;  // looked at as a whole: numbers that are not finite are rare
@@ -133,16 +132,6 @@ std::vector<std::byte> finite_weight_bytes(std::string_view tensor, std::span<co
                               : "");
   }
   return bytes;
-}
-
-/// The bytes of weights of one type as those of another; the same bytes where the types are the same.
-inline std::vector<std::byte> convert_weights(Dtype from, std::span<const std::byte> bytes, Dtype to) {
-  if (from == to) return {bytes.begin(), bytes.end()};
-  return with_weight_scalar(from, [&]<class From>(From) {
-    std::vector<From> values(bytes.size() / sizeof(From));
-    read_weights(from, bytes, std::span(values));
-    return weight_bytes(std::span<const From>(values), to);
-  });
 }
 
 }  // namespace midus

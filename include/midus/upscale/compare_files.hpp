@@ -72,10 +72,6 @@ inline void compare_values(const StoredTensor& left, const StoredTensor& right,
   difference.differing = differing;
 }
 
-inline bool is_weight(Dtype dtype) {
-  return dtype == Dtype::f64 || dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
-}
-
 }  // namespace detail
 
 /// Compares two models tensor by tensor; only those whose names have one of the forms `patterns` (`matches`),
@@ -107,7 +103,7 @@ inline FilesDifference compare_files(const CheckpointFiles& left, const Checkpoi
     }
     TensorDifference difference{name, described(a), described(b)};
     difference.elements = element_count(a.shape);
-    if (a.shape == b.shape && detail::is_weight(a.dtype) && detail::is_weight(b.dtype))
+    if (a.shape == b.shape && is_weight(a.dtype) && is_weight(b.dtype))
       detail::compare_values(a, b, difference);
     all.different.push_back(std::move(difference));
   }
