@@ -183,7 +183,8 @@ TEST_CASE("TokenFile: tokens that a file does not have are refused, and its weig
   for (const Index begin : {Index{3}, Index{5}, Index{-1}, std::numeric_limits<Index>::max()}) {
     CHECK_THAT(message_of([&] { file.read(begin, two); }),
                Catch::Contains("there are not 2 tokens from " + std::to_string(begin) + " on; it has 4"));
-    CHECK_THAT(message_of([&] { file.counts(begin + (begin == 3 ? 1 : 0)); }), Catch::Contains("there are not 1 tokens"));
+    CHECK_THAT(message_of([&] { file.counts(begin + (begin == 3 ? 1 : 0)); }),
+               Catch::Contains("there are not 1 tokens"));
   }
 }
 

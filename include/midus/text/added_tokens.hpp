@@ -123,12 +123,6 @@ class AddedTokenFinder {
     return all;
   }
 
-  /// Where the last character of a text begins.
-  static std::size_t last_character(std::string_view text) {
-    std::size_t at = text.size() - 1;
-    while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
-    return at;
-  }
   static bool ends_with_word(std::string_view text) {
     return !text.empty() && is_word_character(first_character(text.substr(last_character(text))).value);
   }

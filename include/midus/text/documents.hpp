@@ -19,6 +19,7 @@
 #include "midus/device/threads.hpp"
 #include "midus/io/json_object.hpp"
 #include "midus/text/tokenizer.hpp"
+#include "midus/text/utf8.hpp"
 
 namespace midus {
 
@@ -39,8 +40,8 @@ struct DocumentEncoding {
 /// Encodes documents on the threads of a pool and hands the tokens on in their order. They are those of whole
 /// texts, for any number of threads and any size of the pieces. Around a document stand the special tokens
 /// that the tokenizer puts around a text, and behind it the end token, where one is wanted, unless the text
-/// spells them itself. The parts of a
-/// document are encoded on their own. Special tokens before a part that does not count do not count either.
+/// spells them itself. The parts of a document are encoded on their own. Special tokens before a part that
+/// does not count do not count either.
 class DocumentEncoder {
  public:
   /// What becomes of the tokens and their loss weights.
@@ -263,7 +264,7 @@ class DocumentEncoder {
       std::size_t before = begin, behind = end;  // what ends at one is known, at the other it is not
       while (before + first_character(text.substr(before)).bytes < behind) {
         std::size_t middle = before + (behind - before) / 2;
-        while ((static_cast<unsigned char>(text[middle]) & 0xC0) == 0x80 && middle > before) --middle;
+        while (is_inside_character(text[middle]) && middle > before) --middle;
         if (middle == before) middle += first_character(text.substr(before)).bytes;
         (known(text.substr(begin, middle - begin)) ? before : behind) = middle;
       }

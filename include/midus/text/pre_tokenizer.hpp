@@ -72,7 +72,7 @@ inline SplitStep delimiter_step(char32_t delimiter) {
 inline SplitStep fixed_length_step(Index length) { return {Regex("\\O{1," + std::to_string(length) + "}")}; }
 
 /// A part of the work on a text, for one of many threads: what the steps from `step` on make of `text`, and
-/// of that the pieces between `begin` and `end` (see `cut_text`).
+/// of that the pieces between `begin` and `end` (see `TextCutter`).
 struct PreTokenizerUnit {
   std::size_t step = 0;
   std::string_view text;

@@ -100,7 +100,7 @@ class RegexMatcher {
       }
       if (found != PCRE2_ERROR_NOMATCH) return found;
       from += places;
-      while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0) == 0x80) ++from;
+      while (from < text.size() && is_inside_character(text[from])) ++from;
     }
     return PCRE2_ERROR_NOMATCH;
   }

@@ -37,9 +37,8 @@ inline CodePointRanges ranges_of_pcre2(const std::string& one_class) {
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) fail(pcre2_message(result));
     const PCRE2_SIZE* const found = pcre2_get_ovector_pointer_8(data.get());
-    std::size_t last = found[1] - 1;
-    while ((static_cast<unsigned char>(all[last]) & 0xC0) == 0x80) --last;
     const std::string_view text = all;
+    const std::size_t last = last_character(text.substr(0, found[1]));
     ranges.emplace_back(first_character(text.substr(found[0])).value,
                         first_character(text.substr(last)).value);
     at = found[1];

@@ -16,6 +16,8 @@
 #include "midus/core/shape.hpp"
 #include "midus/io/in_quotes.hpp"
 #include "midus/text/tokenizer.hpp"
+#include "midus/text/unicode.hpp"
+#include "midus/text/utf8.hpp"
 
 namespace midus {
 
@@ -47,17 +49,13 @@ inline std::vector<ScoringRequest> rolling_windows(std::span<const std::int32_t>
   return windows;
 }
 
-/// Python's str.isspace().
-inline bool is_python_space(char32_t c) { return is_white_space(c) || (c >= 0x1C && c <= 0x1F); }
-
 /// Moves the white space at the end of the context to the beginning of the continuation, where the tokens of
 /// a word have it.
 inline std::pair<std::string, std::string> move_trailing_space(std::string_view context,
                                                                std::string_view continuation) {
   std::size_t end = context.size();
   while (end > 0) {
-    std::size_t last = end - 1;
-    while (last > 0 && (static_cast<unsigned char>(context[last]) & 0xC0) == 0x80) --last;
+    const std::size_t last = last_character(context.substr(0, end));
     if (!is_python_space(first_character(context.substr(last)).value)) break;
     end = last;
   }
@@ -124,13 +122,6 @@ inline ScoringRequest continuation_request(ScoringEncoder& encode, std::string_v
   request.cut = std::max<Index>(0, size - most - 1);
   request.ids.erase(request.ids.begin(), request.ids.begin() + request.cut);
   return request;
-}
-
-/// The number of characters, as Python's len() counts them.
-inline Index characters_in(std::string_view text) {
-  Index count = 0;
-  for (; !text.empty(); ++count) text.remove_prefix(first_character(text).bytes);
-  return count;
 }
 
 /// The number of words, as Python's len(re.split(r"\s+", text)) counts them: white space at an end makes an

@@ -9,6 +9,7 @@
 #include "midus/core/shape.hpp"
 #include "midus/io/json.hpp"
 #include "midus/text/template_values.hpp"
+#include "midus/text/utf8.hpp"
 
 namespace midus::detail {
 
@@ -149,7 +150,7 @@ struct TemplateCalls : TemplateValues {
     if (filter == "safe") return charged(value);
     if (filter == "list") return items_of(value);
     if (filter == "length" || filter == "count") {
-      if (value.is_string()) return characters(value.get_ref<const std::string&>());
+      if (value.is_string()) return characters_in(value.get_ref<const std::string&>());
       if (value.is_structured()) return value.size();
       return value.is_discarded() ? Json(0) : raise("the length of what has none is asked for");
     }

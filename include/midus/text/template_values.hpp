@@ -13,6 +13,7 @@
 #include "midus/core/error.hpp"
 #include "midus/core/shape.hpp"
 #include "midus/io/json.hpp"
+#include "midus/text/unicode.hpp"
 #include "midus/text/utf8.hpp"
 
 namespace midus::detail {
@@ -176,11 +177,6 @@ struct TemplateValues {
     return what == '%' ? rest : (a - rest) / b;
   }
 
-  static std::size_t characters(std::string_view text) {
-    std::size_t count = 0;
-    for (; !text.empty(); text.remove_prefix(first_character(text).bytes)) ++count;
-    return count;
-  }
   /// What Python goes through in a `for`: characters, keys or items; nothing where it is not defined.
   Json items_of(const Json& value) {
     if (value.is_array()) return charged(value);
@@ -249,16 +245,12 @@ struct TemplateValues {
     if (of.is_string()) charge_search(value.size(), of.get_ref<const std::string&>().size());
     const auto goes = [&](std::string_view character) {
       if (of.is_string()) return of.get_ref<const std::string&>().find(character) != std::string::npos;
-      const char32_t c = first_character(character).value;
-      return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-             (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-             c == 0x3000;
+      return is_python_space(first_character(character).value);
     };
     while (left && !value.empty() && goes(value.substr(0, first_character(value).bytes)))
       value.remove_prefix(first_character(value).bytes);
     while (right && !value.empty()) {
-      std::size_t begin = value.size() - 1;
-      while (begin > 0 && (static_cast<unsigned char>(value[begin]) & 0xC0) == 0x80) --begin;
+      const std::size_t begin = last_character(value);
       if (!goes(value.substr(begin))) break;
       value.remove_suffix(value.size() - begin);
     }

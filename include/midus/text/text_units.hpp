@@ -115,7 +115,7 @@ class TextCutter {
     for (std::size_t at = near.find(' ', from); at != near.npos; at = near.find(' ', at + 1))
       if (letter(at - 1) && letter(at + 1)) return at;
     std::size_t at = near.size();
-    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+    while (at < text.size() && is_inside_character(text[at])) ++at;
     return at;
   }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
@@ -19,6 +18,7 @@
 #include "midus/text/normalizer.hpp"
 #include "midus/text/pre_tokenizer.hpp"
 #include "midus/text/text_units.hpp"
+#include "midus/text/utf8.hpp"
 
 namespace midus {
 
@@ -124,7 +124,7 @@ class TextEncoder {
   /// Whether a text spells these added tokens at its end.
   bool ends_with(std::string_view text, std::span<const std::int32_t> ids) {
     std::string_view near = text.substr(text.size() - std::min<std::size_t>(text.size(), 256));
-    while (!near.empty() && (static_cast<unsigned char>(near[0]) & 0xC0) == 0x80) near.remove_prefix(1);
+    while (!near.empty() && is_inside_character(near[0])) near.remove_prefix(1);
     const std::vector<std::int32_t> last = spells(near, ids);
     return !last.empty() && std::equal(ids.rbegin(), ids.rend(), last.rbegin());
   }

@@ -45,6 +45,9 @@ inline bool is_white_space(char32_t c) {
   return detail::within_edges(detail::white_space_edges, c);
 }
 
+/// Python's str.isspace().
+inline bool is_python_space(char32_t c) { return is_white_space(c) || (c >= 0x1C && c <= 0x1F); }
+
 /// A number to the pre-tokenizer Digits: not only 0 to 9.
 inline bool is_number(char32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';

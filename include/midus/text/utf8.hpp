@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "midus/core/shape.hpp"
+
 namespace midus {
 
 /// The character at the beginning of a text. What is no character is U+FFFD with `valid` false, and as many
@@ -37,6 +39,23 @@ inline Utf8Character first_character(std::string_view text) {
     value = value << 6 | (byte(i) & 0x3F);
   }
   return {value, length, true};
+}
+
+/// Whether a byte is inside of a character: not its first.
+inline bool is_inside_character(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
+/// Where the last character of a text begins; `text` must not be empty.
+inline std::size_t last_character(std::string_view text) {
+  std::size_t at = text.size() - 1;
+  while (at > 0 && is_inside_character(text[at])) --at;
+  return at;
+}
+
+/// The number of characters, as Python's len() counts them.
+inline Index characters_in(std::string_view text) {
+  Index count = 0;
+  for (; !text.empty(); ++count) text.remove_prefix(first_character(text).bytes);
+  return count;
 }
 
 /// How many bytes at the end of a text may be the beginning of a character whose rest is still to come.
