@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "common.hpp"
+#include "load_tokenizer.hpp"
 #include "midus/model/generate.hpp"
 #include "midus/text/documents.hpp"
 #include "midus/tokenizer.hpp"
