@@ -65,7 +65,7 @@ class Text {
   explicit Text(const Options& options) : files_(open_texts(options.texts)) {
     for (const mi::MappedFile& file : files_) {
       if (&file != &files_.front()) add(options.separator);
-      add(text_of(file));
+      add(file.text());
       if (!options.bytes && !options.jsonl) warn_of_invalid_utf8(file);
     }
     if (options.shuffle_lines) shuffle_lines(*options.shuffle_lines);
@@ -77,7 +77,7 @@ class Text {
   /// The file that a piece, or a part of one, is in; null where it is in none.
   const mi::MappedFile* file_of(std::string_view piece) const {
     for (const mi::MappedFile& file : files_) {
-      const std::string_view all = text_of(file);
+      const std::string_view all = file.text();
       if (!std::less<>()(piece.data(), all.data()) &&
           !std::less<>()(all.data() + all.size(), piece.data() + piece.size()))
         return &file;
@@ -240,7 +240,7 @@ class Tokens {
       for_parts(text, range, [&](std::string_view part) {
         const mi::MappedFile* const file = text.file_of(part);
         encoder.add(std::vector<mi::DocumentPart>{
-            {.text = part, .place = file->path().string(), .within = text_of(*file)}});
+            {.text = part, .place = file->path().string(), .within = file->text()}});
       });
     }
     encoder.flush();

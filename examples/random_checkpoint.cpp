@@ -74,8 +74,7 @@ fs::path tokenizer_file(const fs::path& given) {
 /// Copies a tokenizer.json, or that of a directory with what `transformers` has to know of it.
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   const auto copy = [&](const fs::path& file, const char* name) {
-    const mi::MappedFile mapped(file);
-    mi::write_file(to / name, {reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size()});
+    mi::write_file(to / name, mi::MappedFile(file).text());
   };
   copy(tokenizer_file(from), "tokenizer.json");
   if (const fs::path settings = from / "tokenizer_config.json"; fs::exists(settings))

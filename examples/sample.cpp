@@ -82,8 +82,7 @@ class Text {
 
 std::vector<std::string> prompts(const Options& options) {
   if (!options.prompt_file) return options.prompts;
-  const midus::MappedFile file(*options.prompt_file);
-  return {std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size())};
+  return {std::string(midus::MappedFile(*options.prompt_file).text())};
 }
 
 /// What the model's chat template makes of a user's message.

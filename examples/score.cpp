@@ -39,7 +39,7 @@ template <class F>
 void for_lines(const std::string& path, std::optional<Index> limit, F&& f) {
   const midus::MappedFile file(path);
   Index count = 0;
-  midus::for_jsonl_objects({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, path, 1,
+  midus::for_jsonl_objects(file.text(), path, 1,
                            [&](const midus::JsonObject& line) {
                              f(line);
                              return ++count != limit;

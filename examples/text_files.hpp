@@ -3,7 +3,6 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <string_view>
 #include <vector>
 
 #include "midus/core/error.hpp"
@@ -18,14 +17,9 @@ inline std::vector<midus::MappedFile> open_texts(const std::vector<std::filesyst
   midus::fail("there is no text in ", files.size() == 1 ? files[0].path().string() : "the files");
 }
 
-/// What is in a file.
-inline std::string_view text_of(const midus::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.size()};
-}
-
 /// Says, on standard error, where a text is no UTF-8, which becomes U+FFFD before it becomes tokens.
 inline void warn_of_invalid_utf8(const midus::MappedFile& file) {
-  if (const midus::InvalidUtf8 invalid = midus::invalid_utf8(text_of(file)); invalid.count > 0)
+  if (const midus::InvalidUtf8 invalid = midus::invalid_utf8(file.text()); invalid.count > 0)
     std::fprintf(stderr, "warning: %s is no UTF-8 in %zu places, the first in line %zu; they become U+FFFD\n",
                  file.path().c_str(), invalid.count, invalid.line);
 }

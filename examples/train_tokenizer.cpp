@@ -51,7 +51,7 @@ int train_tokenizer(const Options& options) {
   mi::ProgressLine line;
   for (const mi::MappedFile& text : texts) {
     warn_of_invalid_utf8(text);
-    const std::string_view all = text_of(text);
+    const std::string_view all = text.text();
     constexpr std::size_t piece = std::size_t{1} << 20;
     for (std::size_t begin = 0; begin < all.size();) {  // between lines, a megabyte or so at a time
       const std::size_t feed = begin + piece < all.size() ? all.find('\n', begin + piece) : all.npos;

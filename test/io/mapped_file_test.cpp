@@ -20,7 +20,7 @@ TEST_CASE("A file as bytes") {
   CHECK(first.size() == content.size());
   MappedFile file = std::move(first);
   CHECK(file.path() == directory / "f");
-  CHECK(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size()) == content);
+  CHECK(file.text() == content);
   CHECK(first.bytes().empty());  // NOLINT: says what a moved-from one is
   std::filesystem::remove(directory / "f");
   CHECK(file.bytes()[9'999] == std::byte{'q'});  // the mapping outlives the name
@@ -40,6 +40,14 @@ TEST_CASE("What cannot be looked up is not taken for absent") {
     CHECK_FALSE(may_exist(directory / name));
   CHECK_THAT(message_of([&] { MappedFile file(directory / "loop"); }),
              Contains("loop: Too many levels of symbolic links"));
+}
+
+TEST_CASE("A mapping of an open file is of that file, whatever has its name now") {
+  const TemporaryDirectory directory;
+  const OpenFile open(put_file(directory / "f", "old"));
+  std::filesystem::rename(put_file(directory / "g", "newer"), directory / "f");
+  CHECK(MappedFile(open).text() == "old");
+  CHECK(MappedFile(directory / "f").text() == "newer");
 }
 
 TEST_CASE("What is not a file to read") {

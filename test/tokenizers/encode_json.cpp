@@ -26,7 +26,7 @@ std::string streamed(const Tokenizer& tokenizer, const std::vector<std::int32_t>
 
 int time_file(const Tokenizer& tokenizer, const std::string& path) {
   const MappedFile file(path);
-  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
+  const std::string_view text = file.text();
   double best = 1e9;
   std::size_t tokens = 0;
   for (int round = 0; round < 5; ++round) {

@@ -110,10 +110,7 @@ inline std::optional<TokenizerConfig> tokenizer_config(const std::filesystem::pa
   const std::filesystem::path file = directory / "tokenizer_config.json";
   if (!std::filesystem::is_regular_file(file, error)) return std::nullopt;
   TokenizerConfig config;
-  {
-    const MappedFile mapped(file);
-    config.text.assign(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size());
-  }
+  config.text = MappedFile(file).text();
   config.json = object_or_null(config.text, file);
   if (!config.json.is_object() || config.json.contains("auto_map")) return std::nullopt;
   config.class_name = string_or(config.json, "tokenizer_class", "");
@@ -156,8 +153,7 @@ inline Json tokenizer_json(const std::filesystem::path& directory) {
   std::error_code error;
   const std::filesystem::path file = directory / "tokenizer.json";
   if (!std::filesystem::is_regular_file(file, error)) return {};
-  const MappedFile mapped(file);
-  return object_or_null({reinterpret_cast<const char*>(mapped.bytes().data()), mapped.size()}, file);
+  return object_or_null(MappedFile(file).text(), file);
 }
 
 inline constexpr std::string_view class_before = "tokenizer_class_before_midus";

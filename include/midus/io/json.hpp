@@ -221,7 +221,7 @@ inline Json read_json_file(const std::filesystem::path& path, const JsonLimits& 
   const MappedFile file(path);
   if (file.size() > limits.bytes)
     fail(path.string(), ": expected at most ", limits.bytes, " bytes of JSON, found ", file.size());
-  return parse_json({reinterpret_cast<const char*>(file.bytes().data()), file.size()}, path.string(), limits);
+  return parse_json(file.text(), path.string(), limits);
 }
 
 /// The text of a value in one line. Bytes that are no UTF-8 (a file's name may hold any) become U+FFFD.

@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -79,6 +80,8 @@ class OpenFile {
            now.st_mtim.tv_nsec != opened_.st_mtim.tv_nsec;
   }
 
+  int descriptor() const { return file_.get(); }
+
   /// Fills `bytes` with what stands from `offset` on. Throws `Error` where there is less.
   void read(std::size_t offset, std::span<std::byte> bytes) const {
     while (!bytes.empty()) {
@@ -112,18 +115,12 @@ class OpenFile {
 class MappedFile {
  public:
   /// Throws `Error` where the file cannot be opened, or is a directory, a pipe or a device.
-  explicit MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-    // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
-    const FileDescriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!file) fail("cannot open ", path_.string(), ": ", system_message(errno));
-    struct stat status {};
-    if (::fstat(file.get(), &status) != 0) fail("cannot read ", path_.string(), ": ", system_message(errno));
-    if (S_ISDIR(status.st_mode)) fail("cannot read ", path_.string(), ": expected a file, found a directory");
-    if (!S_ISREG(status.st_mode))
-      fail("cannot read ", path_.string(), ": expected a regular file, found a pipe or a device");
-    const auto size = static_cast<std::size_t>(status.st_size);
+  explicit MappedFile(std::filesystem::path path) : MappedFile(OpenFile(std::move(path))) {}
+  /// The very file that is open, whatever has its name now.
+  explicit MappedFile(const OpenFile& file) : path_(file.path()) {
+    const std::size_t size = file.size();
     if (size == 0) return;  // an empty mapping does not exist
-    void* const start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    void* const start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
     if (start == MAP_FAILED)
       fail("cannot map ", path_.string(), " (", size, " bytes): ", system_message(errno));
     data_ = {static_cast<const std::byte*>(start), Unmap{size}};
@@ -132,6 +129,7 @@ class MappedFile {
   const std::filesystem::path& path() const { return path_; }
   std::size_t size() const { return data_ ? data_.get_deleter().size : 0; }
   std::span<const std::byte> bytes() const { return {data_.get(), size()}; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(data_.get()), size()}; }
 
   /// Gives back the memory behind a part of `bytes()` that has been read; it may be read again, from the
   /// system's cache or the disk.

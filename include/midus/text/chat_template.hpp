@@ -285,7 +285,7 @@ inline std::string chat_text(const std::filesystem::path& directory, const Json&
   if (may_exist(file)) {
     const MappedFile text(file);
     name = file.string();
-    source = std::string(reinterpret_cast<const char*>(text.bytes().data()), text.size());
+    source = std::string(text.text());
   }
   if (!source.is_string())
     fail(directory.string(),

@@ -150,7 +150,7 @@ inline StepRecord parse_step(std::string_view line, std::string_view where) {
 template <class F>
 void read_step_log(const std::filesystem::path& path, F&& f) {
   const MappedFile file(path);
-  std::string_view rest(reinterpret_cast<const char*>(file.bytes().data()), file.size());
+  std::string_view rest = file.text();
   Index number = 1;
   for (std::size_t end; (end = rest.find('\n')) != rest.npos; ++number) {
     f(parse_step(rest.substr(0, end), text(path.string(), ":", number)));

@@ -244,7 +244,7 @@ class TokenFile {
  private:
   struct Contents {
     explicit Contents(const std::filesystem::path& path)
-        : file(path), header(TokenFileHeader::from(MappedFile(path))) {}
+        : file(path), header(TokenFileHeader::from(MappedFile(file))) {}
     OpenFile file;
     TokenFileHeader header;
     std::once_flag hashed;
