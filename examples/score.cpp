@@ -39,11 +39,10 @@ template <class F>
 void for_lines(const std::string& path, std::optional<Index> limit, F&& f) {
   const midus::MappedFile file(path);
   Index count = 0;
-  midus::for_jsonl_objects(file.text(), path, 1,
-                           [&](const midus::JsonObject& line) {
-                             f(line);
-                             return ++count != limit;
-                           });
+  midus::for_jsonl_objects(file.text(), path, 1, [&](const midus::JsonObject& line) {
+    f(line);
+    return ++count != limit;
+  });
   if (count == 0) fail(path, " has no line with an object");
 }
 

@@ -37,7 +37,7 @@ TEST_CASE("check_target: what must not be replaced") {
   CHECK(message_of([&] { check_target(from, "", true); }).find("found an empty one") != std::string::npos);
 }
 
-TEST_CASE("copy_other_files: what goes with a model, and what stays behind is named") {
+TEST_CASE("Other files: what goes with a model, and what stays behind is named") {
   const TemporaryDirectory directory;
   const auto from = directory / "base", to = directory / "new";
   write_random_model(from, base);
@@ -48,7 +48,7 @@ TEST_CASE("copy_other_files: what goes with a model, and what stays behind is na
        {"tokenizer.json", "chat_template.jinja", "additional_chat_templates/rag.jinja",
         "additional_chat_templates/tool_use.jinja", ".gitattributes"})
     put_file(from / name, "the text of " + name);
-  copy_other_files(from, to);
+  write_other_files(read_other_files(from), to);
   auto expected = all_files(from);
   for (const std::string name : {"config.json", "model.safetensors"}) expected.erase(name);
   CHECK(all_files(to) == expected);
@@ -63,7 +63,7 @@ TEST_CASE("copy_other_files: what goes with a model, and what stays behind is na
   put_file(from / "model.gguf", ""), put_file(from / "additional_chat_templates/notes.md", "");
   std::filesystem::create_directory(from / "original");
   put_file(from / "original/params.json", "{}");
-  copy_other_files(from, to);
+  write_other_files(read_other_files(from), to);
   std::filesystem::remove(to / "config.json");
   CHECK(all_files(to) == expected);
   CHECK(what_stays_behind(from) ==

@@ -9,14 +9,11 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "midus/core/dtype.hpp"
 #include "midus/core/error.hpp"
-#include "midus/io/atomic_file.hpp"
 #include "midus/io/checkpoint_files.hpp"
 #include "midus/io/llama_config_reader.hpp"
-#include "midus/io/mapped_file.hpp"
 #include "midus/io/model_directory.hpp"
 #include "midus/io/sha256.hpp"
 
@@ -62,11 +59,7 @@ class Like {
 
   /// Writes the files beside config.json and weights into a directory, byte for byte.
   void write_other_files(const std::filesystem::path& to) const {
-    if (!contents_) return;
-    for (const auto& [name, bytes] : contents_->others) {
-      if (name.has_parent_path()) make_directories(to / name.parent_path());
-      write_file(to / name, bytes);
-    }
+    if (contents_) midus::write_other_files(contents_->others, to);
   }
 
  private:
@@ -74,26 +67,21 @@ class Like {
     explicit Contents(std::filesystem::path path)
         : directory(std::move(path)),
           config(read_llama_config(directory)),
-          config_digest(to_hex(sha256_file(directory / "config.json"))) {
+          config_digest(to_hex(sha256_file(directory / "config.json"))),
+          others(read_other_files(directory)) {
       if ((has_weights = holds_weights(directory))) {
         const CheckpointFiles files(directory);
         for (const auto& [name, located] : files.tensors()) dtypes.emplace(name, located.tensor->dtype);
         metadata = files.metadata();
       }
-      detail::visit_model_directory(directory, [&](const auto& entry, const std::filesystem::path& name) {
-        if (!detail::goes_with_the_model(entry, name)) return;
-        const MappedFile file(entry.path());
-        others.emplace_back(name,
-                            std::string(reinterpret_cast<const char*>(file.bytes().data()), file.size()));
-      });
     }
     std::filesystem::path directory;
     LlamaConfig config;
     std::string config_digest;
+    OtherFiles others;
     bool has_weights = false;
     std::map<std::string, Dtype, std::less<>> dtypes;
     SafetensorsMetadata metadata;
-    std::vector<std::pair<std::filesystem::path, std::string>> others;
   };
 
   std::shared_ptr<const Contents> contents_;

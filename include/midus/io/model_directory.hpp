@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "midus/core/error.hpp"
 #include "midus/core/visit.hpp"
@@ -77,17 +79,24 @@ inline std::string some_of(const std::set<std::string>& names) {
 
 }  // namespace detail
 
-/// Copies what a model directory holds beside config.json and weights (tokenizer files, generation config,
-/// chat templates, code), byte for byte. `what_stays_behind` names the rest.
-inline void copy_other_files(const std::filesystem::path& from, const std::filesystem::path& to) {
-  detail::visit_model_directory(from, [&](const auto& entry, const std::filesystem::path& name) {
-    if (!detail::goes_with_the_model(entry, name)) return;
-    if (name.has_parent_path()) make_directories(to / name.parent_path());
-    std::error_code error;
-    std::filesystem::copy_file(entry.path(), to / name, std::filesystem::copy_options::overwrite_existing,
-                               error);
-    if (error) fail("cannot copy ", entry.path().string(), " to ", to.string(), ": ", error.message());
+/// What a model directory holds beside config.json and weights and goes with a model that is made of it
+/// (tokenizer files, generation config, chat templates, code): names in it, and bytes. `what_stays_behind`
+/// names the rest.
+using OtherFiles = std::vector<std::pair<std::filesystem::path, std::string>>;
+
+inline OtherFiles read_other_files(const std::filesystem::path& directory) {
+  OtherFiles files;
+  detail::visit_model_directory(directory, [&](const auto& entry, const std::filesystem::path& name) {
+    if (detail::goes_with_the_model(entry, name)) files.emplace_back(name, MappedFile(entry.path()).text());
   });
+  return files;
+}
+
+inline void write_other_files(const OtherFiles& files, const std::filesystem::path& to) {
+  for (const auto& [name, bytes] : files) {
+    if (name.has_parent_path()) make_directories(to / name.parent_path());
+    write_file(to / name, bytes);
+  }
 }
 
 /// What of a model's directory does not go along where another model is made of it, as a sentence; "" where

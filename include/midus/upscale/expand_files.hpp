@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -81,7 +80,7 @@ inline void write_expanded(const ModelOnDisk& base, const Plan& plan, const std:
                            std::uint64_t shard_bytes = default_shard_bytes) {
   write_llama_config(plan.deeper, directory);
   detail::write_tensors(base.files, plan.tensors, plan.seed, directory, shard_bytes);
-  copy_other_files(base.files.directory(), directory);
+  write_other_files(read_other_files(base.files.directory()), directory);
   if (plan.deeper.memory) let_python_keep_ids(directory);
   ModelOnDisk{directory};
 }
@@ -113,7 +112,7 @@ inline void write_detached(const ModelOnDisk& model, const std::filesystem::path
   }
   write_llama_config(config, directory);
   detail::write_tensors(model.files, kept, 0, directory, shard_bytes);
-  copy_other_files(model.files.directory(), directory);
+  write_other_files(read_other_files(model.files.directory()), directory);
   restore_tokenizer_config(directory);
   ModelOnDisk{directory};
 }
