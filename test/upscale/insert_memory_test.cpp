@@ -79,8 +79,10 @@ TEST_CASE("insert_memory: blocks are numbered by position, old ones too") {
           insert_memory(Policy::midus, 6, {1, 4}, {4});
         }) ==
         "midus: position 4 is taken: a Memory block stands before that layer, and blocks are never stacked");
-  CHECK(message_of([&] { insert_memory(Policy::midus, 6, {}, {4}, 0.0); }) ==
-        "midus: the spread of the keys must be positive, but is 0");
+  for (const double bad : {0.0, -1.0, 1e-46, 1e-300, 3e38, 1e39, std::nan("")})  // in float, too
+    CHECK(message_of([&] {
+            insert_memory(Policy::midus, 6, {}, {4}, bad);
+          }).starts_with("midus: the spread of the keys must be from 1.17549e-38 to 5.31691e+36, but is "));
 }
 
 TEST_CASE("upscale: the same logits as the base's, as numbers") {

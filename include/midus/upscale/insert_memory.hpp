@@ -2,10 +2,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -23,8 +23,10 @@ namespace midus {
 inline Deepening insert_memory(Policy policy, Index layers, const std::vector<Index>& taken,
                                const std::vector<Index>& positions,
                                const std::optional<double>& key_spread = {}) {
-  if (key_spread && !(*key_spread > 0 && std::isfinite(*key_spread)))
-    fail(policy, ": the spread of the keys must be positive, but is ", *key_spread);
+  constexpr double least = std::numeric_limits<float>::min();      // below, keys would be 0 in float
+  constexpr double most = std::numeric_limits<float>::max() / 64;  // no draw is as many spreads away
+  if (key_spread && !(*key_spread >= least && *key_spread <= most))
+    fail(policy, ": the spread of the keys must be from ", least, " to ", most, ", but is ", *key_spread);
   Deepening deepening;
   deepening.policy = policy;
   deepening.parent_layers = layers;
