@@ -238,11 +238,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv, Work&& work, int trouble
   } catch (const std::exception& error) {
     std::cout.flush();
     std::fflush(stdout);
-    std::string what = error.what();
-    if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
-      what = "cannot use " + file->path1().string() + ": " +
-             file->code().message();  // the library's is no sentence
-    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), what.c_str());
+    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), midus::sentence_of(error).c_str());
     return trouble;
   }
 }

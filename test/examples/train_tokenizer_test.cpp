@@ -73,6 +73,21 @@ TEST_CASE("train_tokenizer: nothing that is there is replaced unasked") {
                  "warning: bad.txt is no UTF-8 in 2 places, the first in line 2; they become U+FFFD\n"));
 }
 
+TEST_CASE("train_tokenizer: where memory is short, a sentence says so, or all goes well") {
+  const TemporaryDirectory directory;
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += std::to_string(i * 7919 % 100'000) + " ";
+  put_file(directory / "text.txt", text);
+  for (const int kilobytes : {20'000, 30'000, 50'000, 80'000, 120'000, 200'000}) {
+    const ProgramResult result =
+        run_in(directory, "sh",
+               "-c 'ulimit -v " + std::to_string(kilobytes) + "; exec \"" + MIDUS_TRAIN_TOKENIZER +
+                   "\" text.txt --vocab-size 1000 --out model --force'");
+    INFO(kilobytes << ": " << result.error);
+    CHECK_FALSE(contains(result.error, "std::"));
+  }
+}
+
 TEST_CASE("train_tokenizer: what is wrong is said") {
   const TemporaryDirectory directory;
   put_file(directory / "text.txt", repeated_text());

@@ -28,6 +28,18 @@ TEST_CASE("A file as bytes") {
   CHECK(file.bytes().empty());
 }
 
+TEST_CASE("Errors of the standard library as sentences") {
+  CHECK(sentence_of(Error("midus' own")) == "midus' own");
+  CHECK(sentence_of(std::bad_alloc()) ==
+        "there is not enough memory: the system has no more, or allows no more (ulimit -v)");
+  try {
+    std::filesystem::rename("no such file", "any");
+    FAIL("nothing was thrown");
+  } catch (const std::filesystem::filesystem_error& error) {
+    CHECK(sentence_of(error) == "cannot use no such file: No such file or directory");
+  }
+}
+
 TEST_CASE("What cannot be looked up is not taken for absent") {
   const TemporaryDirectory directory;
   put_file(directory / "f", "");

@@ -9,8 +9,10 @@
 #include <cassert>
 #include <cerrno>
 #include <cstddef>
+#include <exception>
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +25,15 @@ namespace midus {
 
 /// What the system says about an `errno`: "No such file or directory".
 inline std::string system_message(int code) { return std::generic_category().message(code); }
+
+/// What an error says, as a sentence: those of the standard library are none.
+inline std::string sentence_of(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error))
+    return "there is not enough memory: the system has no more, or allows no more (ulimit -v)";
+  if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
+    return "cannot use " + file->path1().string() + ": " + file->code().message();
+  return error.what();
+}
 
 /// Whether there is something at `path`. What the system cannot look up counts as there, so that who then
 /// opens it says why that fails, and nothing is passed over.

@@ -188,9 +188,9 @@ class Run {
           if (trainer_.state().step > 0) checkpoints.write();
           if (checkpoints.written()) kept = "\nThe steps before are kept in " + checkpoints.path().string();
         } catch (const std::exception& second) {
-          kept = text("\nNor can the steps since the last checkpoint be kept: ", second.what());
+          kept = text("\nNor can the steps since the last checkpoint be kept: ", sentence_of(second));
         }
-        fail(error.what(), kept);
+        fail(sentence_of(error), kept);
       }
     };
     for (;;) {
