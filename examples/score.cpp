@@ -46,6 +46,16 @@ void for_lines(const std::string& path, std::optional<Index> limit, F&& f) {
   if (count == 0) fail(path, " has no line with an object");
 }
 
+/// Calls work(); what it throws says where the line is.
+template <class Work>
+void at_line(const midus::JsonObject& line, Work&& work) {
+  try {
+    work();
+  } catch (const midus::Error& error) {
+    fail(line.file(), ": ", error.what());
+  }
+}
+
 /// The log-likelihoods of requests, a batch of about equally long ones at a time.
 template <class Model>
 std::vector<double> log_likelihoods(Model& model, const std::vector<midus::ScoringRequest>& requests,
@@ -91,7 +101,8 @@ struct Documents {
     if (options.perplexity.empty()) return;
     for_lines(options.perplexity, options.limit, [&](const midus::JsonObject& line) {
       const std::string text = line.string(options.text_field);
-      const std::vector<std::int32_t> ids = encode(text);
+      std::vector<std::int32_t> ids;
+      at_line(line, [&] { ids = encode(text); });
       tokens.push_back(static_cast<Index>(ids.size()));
       for (midus::ScoringRequest& window : midus::rolling_windows(ids, encode.prefix(), length)) {
         requests.push_back(std::move(window));
@@ -126,15 +137,13 @@ struct Questions {
       const auto last = static_cast<Index>(choices.back().size()) - 1;
       answers.push_back(static_cast<std::size_t>(line.integer(options.answer_field, 0, last)));
       bool fits = true;
-      try {
+      at_line(line, [&] {
         for (const std::string& choice : choices.back()) {
           requests.push_back(
               midus::continuation_request(encode, context, options.delimiter + choice, length));
           fits = fits && requests.back().cut == 0;
         }
-      } catch (const midus::Error& error) {
-        fail(line.file(), ": ", error.what());
-      }
+      });
       cut += fits ? 0 : 1;
     });
   }

@@ -225,6 +225,20 @@ TEST_CASE_METHOD(Fixture, "score: samples say what was asked, what was taken and
   CHECK(samples[3].at("cut") == Json{1});  // 12 of the context and 2 scored, of which the last is no input
 }
 
+TEST_CASE_METHOD(Fixture, "score: a byte without a token is named with its line") {
+  Json tokenizer = read_json_file(directory / "model/tokenizer.json");
+  Json vocab = Json::object();
+  for (const auto& [token, id] : tokenizer["model"]["vocab"].items())
+    if (token != to_byte_characters("\x14")) vocab[token] = id;
+  tokenizer["model"]["vocab"] = vocab;
+  put_file(directory / "model/tokenizer.json", dump_json(tokenizer));
+  put_file(directory / "docs.jsonl", "{\"text\": \"abc\"}\n{\"text\": \"a\\u0014b\"}\n");
+  put_file(directory / "mc.jsonl", R"({"context": "a\u0014", "choices": ["b", "c"], "answer": 0})");
+  const std::string what = "the vocabulary has no token for the byte 0x14";
+  CHECK(contains(error("--perplexity docs.jsonl --prefix 1"), "score: docs.jsonl, line 2: " + what));
+  CHECK(contains(error("--multiple-choice mc.jsonl --prefix 1"), "score: mc.jsonl, line 1: " + what));
+}
+
 TEST_CASE_METHOD(Fixture, "score: files whose names are no UTF-8") {
   put_file(directory / "caf\xe9.jsonl", "{\"text\": \"abc\"}\n");
   CHECK(score("--perplexity caf\xe9.jsonl --prefix 1 --samples samples.jsonl")[0]["file"] ==
