@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "midus/train/batches.hpp"
@@ -23,33 +24,37 @@ template <class Model>
 requires HasHeadwiseMemory<typename Model::Shape>
 class WithoutHead {
   using Memory = typename Model::Shape::Inserted::MemoryConfig;
+  using Scalar = typename Model::Scalar;
 
  public:
   WithoutHead(Model& model, std::size_t block, std::size_t head) {
     if (head >= std::size_t{Memory::heads})
       fail("head ablation: there is no head ", head, "; a memory has ", Memory::heads);
     // All that head h reads goes through its part of a projection, or comes from a table of its own.
+    struct Found {
+      std::string name;
+      View<Scalar, 1> part;  // empty: not writable
+    };
+    std::vector<Found> outputs, tables;
     const std::string of_block = "model.memory_blocks." + std::to_string(block) + ".";
-    std::string name;
-    for (const Role role : {Role::head_output, Role::table}) {
-      const bool found_output = !name.empty();
-      model.visit([&](const Path& path, auto& parameter) {
-        if (parameter.role != role || parameter.rank < 3 || parameter.shape[0] != Memory::heads ||
-            !path.str().starts_with(of_block) || found_output)
-          return;
-        if (!name.empty() && role == Role::table)
-          fail("head ablation: a head reads from several tensors, ", name, " and ", path.str(),
-               "; there is no one part that is all of it");
-        if (!name.empty()) return;
-        name = path.str();
-        const Index size = parameter.shape.size() / Memory::heads;
-        if (!parameter.master.empty())
-          part_ = parameter.master.flat().slice(static_cast<Index>(head) * size, size);
-      });
-    }
-    if (part_.empty())
+    model.visit([&](const Path& path, auto& parameter) {
+      if (parameter.rank < 3 || parameter.shape[0] != Memory::heads || !path.str().starts_with(of_block))
+        return;
+      const Index size = parameter.shape.size() / Memory::heads;
+      Found found{path.str(), {}};
+      if (!parameter.master.empty())
+        found.part = parameter.master.flat().slice(static_cast<Index>(head) * size, size);
+      if (parameter.role == Role::head_output) outputs.push_back(std::move(found));
+      if (parameter.role == Role::table) tables.push_back(std::move(found));
+    });
+    if (outputs.empty() && tables.size() > 1)
+      fail("head ablation: a head reads from several tensors, ", tables[0].name, " and ", tables[1].name,
+           "; there is no one part that is all of it");
+    const std::vector<Found>& all = outputs.empty() ? tables : outputs;  // any one of the outputs is enough
+    if (all.empty() || all[0].part.empty())
       fail("head ablation: there is no writable parameter ",
-           name.empty() ? of_block + "* that all reads of a head pass" : name);
+           all.empty() ? of_block + "* that all reads of a head pass" : all[0].name);
+    part_ = all[0].part;
     kept_.assign(part_.data(), part_.data() + part_.size());
     std::fill(part_.data(), part_.data() + part_.size(), Scalar(0));
   }
@@ -58,7 +63,6 @@ class WithoutHead {
   WithoutHead& operator=(const WithoutHead&) = delete;
 
  private:
-  using Scalar = typename Model::Scalar;
   View<Scalar, 1> part_;
   std::vector<Scalar> kept_;
 };
