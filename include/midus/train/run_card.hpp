@@ -37,6 +37,63 @@ inline std::string as_code_block(const std::string& text) {
   return out + "\n";
 }
 
+/// The last part of a path as code.
+inline std::string name_as_code(const std::string& path) {
+  const std::filesystem::path whole = std::filesystem::path(path).lexically_normal();
+  return as_code((whole.has_filename() ? whole.filename() : whole.parent_path().filename()).string());
+}
+
+inline std::string expansions_text(const std::vector<Expansion>& expansions) {
+  std::string out = expansions.empty() ? "" : "\n## Up-scaling\n";
+  for (const Expansion& expansion : expansions) {
+    std::string blocks;
+    for (const std::string& prefix : expansion.inserted) blocks += (blocks.empty() ? "" : ", ") + prefix;
+    out += "- " + as_code(names_of(expansion.policy).name) + ", seed " + std::to_string(expansion.seed) +
+           (blocks.empty() ? "" : ": " + as_code(blocks)) + "\n";
+  }
+  return out;
+}
+
+inline std::string data_text(const std::vector<DataPlace>& places, const Json& inputs) {
+  std::string out = "## Data\n";
+  for (const DataPlace& place : places)
+    out += "- " + name_as_code(place.path) + text(": ", place.tokens, " tokens, SHA-256 ") +
+           as_code(place.sha256) + "\n";
+  if (inputs.contains("evaluations"))
+    for (const Json& file : inputs["evaluations"])
+      out += "- evaluated on " + as_code(file.at("name").get<std::string>()) + ": SHA-256 " +
+             as_code(file.at("sha256").get<std::string>()) + "\n";
+  return out;
+}
+
+/// The lines by which transformers opens the model, and PEFT trains it.
+template <class Model>
+std::string python_text(const Model& model, const LlamaConfig& config, bool has_tokenizer) {
+  const std::string opened =
+      std::string(".from_pretrained(directory") + (config.memory ? ", trust_remote_code=True)\n" : ")\n");
+  std::set<std::string> tables;  // of memories, as PEFT names them
+  model.visit([&](const Path&, const auto& parameter) {
+    if (parameter.role == Role::table) tables.insert(text("\"memory.", parameter.name, "\""));
+  });
+  std::string targets;
+  for (const std::string& table : tables) targets += (targets.empty() ? "" : ", ") + table;
+  // PEFT merges no layer inside a module one of whose own parameters it targets.
+  const bool projects_queries = config.memory && config.memory->kind == MemoryConfig::Kind::pkm;
+  return "\n## In Python\n" +
+         as_code_block(text("from transformers import AutoModelForCausalLM",
+                            has_tokenizer ? ", AutoTokenizer" : "", "\n",
+                            has_tokenizer ? "tokenizer = AutoTokenizer" + opened : "",
+                            "model = AutoModelForCausalLM", opened)) +
+         "LoRA by PEFT on all that multiplies" + (config.memory ? " and on the memories' values" : "") +
+         ":\n\n" +
+         as_code_block(text("from peft import LoraConfig, get_peft_model\n"
+                            "settings = LoraConfig(task_type=\"CAUSAL_LM\", target_modules=\"all-linear\"",
+                            config.memory ? ", target_parameters=[" + targets + "]" : "",
+                            projects_queries ? ", exclude_modules=[\"query_proj\"]" : "",
+                            ")\n"
+                            "model = get_peft_model(model, settings)\n"));
+}
+
 /// The text of the card of the model that a run started from, where there is one.
 inline std::string base_card(const ModelCard& base, const std::string& origin) {
   if (base.body.find_first_not_of(" \t\r\n") == base.body.npos) return "";
@@ -67,14 +124,8 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
     if (const auto found = base.head.find(key); found != base.head.end()) head.emplace_back(*found);
   head.push_back({"tags", {"midus"}});
 
-  const auto name_of = [](const std::string& path) {
-    const std::filesystem::path whole = std::filesystem::path(path).lexically_normal();
-    const std::filesystem::path name =
-        whole.has_filename() ? whole.filename() : whole.parent_path().filename();
-    return detail::as_code(name.string());
-  };
   const Model& model = trainer.model();
-  const std::string origin = like ? name_of(like.directory().string()) : "";
+  const std::string origin = like ? detail::name_as_code(like.directory().string()) : "";
   std::string out = model_card_head(head) + "# Model card\n\n";
   out += text("Made by midus ", version_string,
               origin.empty()       ? ""
@@ -84,53 +135,14 @@ std::string model_card(const Trainer<Model>& trainer, const Like& like, const Js
   if (!base.head.contains("license"))
     out += "\nThe licence is not known here: " +
            (origin.empty() ? "there was no other model" : origin + " has no card that names one") + ".\n";
-  if (!model.expansions.empty()) {
-    out += "\n## Up-scaling\n";
-    for (const Expansion& expansion : model.expansions) {
-      std::string blocks;
-      for (const std::string& prefix : expansion.inserted) blocks += (blocks.empty() ? "" : ", ") + prefix;
-      out += "- " + detail::as_code(names_of(expansion.policy).name) + ", seed " +
-             std::to_string(expansion.seed) + (blocks.empty() ? "" : ": " + detail::as_code(blocks)) + "\n";
-    }
-  }
+  out += detail::expansions_text(model.expansions);
   out += "\n## Training\n" + detail::as_code_block(describe_trained(model));
   out += "Options:\n\n" + detail::as_code_block(dump_json(
                               detail::options_json(trainer.options(), trainer.optimizer().settings())));
-  out += "## Data\n";
-  for (const DataPlace& place : trainer.batches().places())
-    out += "- " + name_of(place.path) + text(": ", place.tokens, " tokens, SHA-256 ") +
-           detail::as_code(place.sha256) + "\n";
-  if (inputs.contains("evaluations"))
-    for (const Json& file : inputs["evaluations"])
-      out += "- evaluated on " + detail::as_code(file.at("name").template get<std::string>()) + ": SHA-256 " +
-             detail::as_code(file.at("sha256").template get<std::string>()) + "\n";
-
+  out += detail::data_text(trainer.batches().places(), inputs);
   const LlamaConfig config = config_of(model);
-  if (!python_opens(config)) return out + "\n" + detail::base_card(base, origin);
-  const std::string opened =
-      std::string(".from_pretrained(directory") + (config.memory ? ", trust_remote_code=True)\n" : ")\n");
-  const bool has_tokenizer = !like.other_file("tokenizer.json").empty();
-  out += "\n## In Python\n";
-  out += detail::as_code_block(text(
-      "from transformers import AutoModelForCausalLM", has_tokenizer ? ", AutoTokenizer" : "", "\n",
-      has_tokenizer ? "tokenizer = AutoTokenizer" + opened : "", "model = AutoModelForCausalLM", opened));
-  std::set<std::string> tables;  // of memories, as PEFT names them
-  model.visit([&](const Path&, const auto& parameter) {
-    if (parameter.role == Role::table) tables.insert(text("\"memory.", parameter.name, "\""));
-  });
-  std::string targets;
-  for (const std::string& table : tables) targets += (targets.empty() ? "" : ", ") + table;
-  // PEFT merges no layer inside a module one of whose own parameters it targets.
-  const bool projects_queries = config.memory && config.memory->kind == MemoryConfig::Kind::pkm;
-  out += "LoRA by PEFT on all that multiplies" +
-         std::string(config.memory ? " and on the memories' values" : "") + ":\n\n";
-  out += detail::as_code_block(
-      text("from peft import LoraConfig, get_peft_model\n"
-           "settings = LoraConfig(task_type=\"CAUSAL_LM\", target_modules=\"all-linear\"",
-           config.memory ? ", target_parameters=[" + targets + "]" : "",
-           projects_queries ? ", exclude_modules=[\"query_proj\"]" : "",
-           ")\n"
-           "model = get_peft_model(model, settings)\n"));
+  out += python_opens(config) ? detail::python_text(model, config, !like.other_file("tokenizer.json").empty())
+                              : "\n";
   return out + detail::base_card(base, origin);
 }
 
