@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -189,52 +190,85 @@ struct Resumed {
   std::vector<std::string> warnings;  ///< another processor or build: the bits are not promised then
 };
 
+namespace detail {
+
+inline constexpr Index most_counted = Index{1} << 53;  // what every reader of JSON has exactly
+
+/// Throws `Error`, naming what differs, unless the trainer has the options and trained parameters of the run.
+template <class Model>
+void check_same_training(const Trainer<Model>& trainer, const Json& json, const JsonObject& state) {
+  const Json now = options_json(trainer.options(), trainer.optimizer().settings());
+  std::string before, after;  // the options that differ
+  for (auto item = now.begin(); item != now.end(); ++item) {
+    const Json& of_run = json.at("options").at(item.key());
+    if (of_run == *item) continue;
+    before += (before.empty() ? "" : ", ") + item.key() + " " + of_run.dump();
+    after += (after.empty() ? "" : ", ") + item.key() + " " + item->dump();
+  }
+  if (!before.empty())
+    fail(state.file(), ": the run has ", before, "; this continuation has ", after,
+         "; give the same options, or start a new run from this checkpoint");
+  std::vector<std::string> trained;
+  trainer.optimizer().visit(
+      [&](const std::string& name, const auto&, const auto&) { trained.push_back(name); });
+  if (state.strings("trained") != trained)
+    fail(state.file(), ": the run trains ", json.at("trained").size(),
+         " other tensors than this continuation (", trained.size(), "); give the same --train");
+}
+
+/// Where the run stands in its data. Throws `Error` where that is not the data of `sources`, as far as can be
+/// said without reading them.
+inline std::vector<DataPlace> data_places(const Json& data, const std::vector<DataSource>& sources,
+                                          const std::string& where) {
+  if (!data.is_array() || data.size() != sources.size())
+    fail(where, ": expected ", sources.size(), " data files, as this continuation reads, found ",
+         data.is_array() ? std::to_string(data.size()) : found_text(data));
+  std::vector<DataPlace> places;
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const JsonObject file(data[i], where, text("data[", i, "]"));
+    const double weight = file.number("weight", 0, std::numeric_limits<double>::max());
+    if (weight != sources[i].weight)
+      fail(where, ": data file ", found_text(data[i].at("path")), " has weight ", weight, " in the run, ",
+           sources[i].weight, " in this continuation");
+    places.push_back({file.string("path"), file.integer("tokens", 1, most_counted), file.string("sha256"),
+                      file.integer("windows", 0, Batches::most_windows)});
+  }
+  return places;
+}
+
+template <class Model>
+void read_moments(Trainer<Model>& trainer, const std::filesystem::path& path) {
+  using S = typename Model::Scalar;
+  const SafetensorsFile moments(path);
+  trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
+    for (const auto& [kind, to] : {std::pair{"exp_avg.", m}, {"exp_avg_sq.", v}}) {
+      const StoredTensor& tensor = moments.at(kind + name);
+      if (tensor.dtype != dtype_of<S> || tensor.shape != std::vector<Index>{to.size()})
+        fail(path.string(), ": tensor ", kind, name, ": expected ", to_string(dtype_of<S>), " [", to.size(),
+             "], found ", to_string(tensor.dtype), " ", to_string(tensor.shape));
+      read_weights(tensor.dtype, tensor.bytes, std::span(to.data(), static_cast<std::size_t>(to.size())));
+    }
+  });
+}
+
+}  // namespace detail
+
 /// Brings a trainer, whose model was loaded from `checkpoint`, to where that checkpoint stands. Throws
 /// `Error`, naming what differs, unless options, data files and trained parameters are those of the run.
 template <class Model>
 Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path& checkpoint) {
-  using S = typename Model::Scalar;
   const std::filesystem::path path = checkpoint / "trainer.json";
   const Json json = read_json_file(path);
   const std::string where = path.string();
   const JsonObject state(json, where);
-  constexpr Index most = Index{1} << 53;  // what every reader of JSON has exactly
   try {
     if (json.value("version", Json()) != 1)
       fail(where, ": expected version 1, found ", found_text(json.value("version", Json())));
-    const Json now = detail::options_json(trainer.options(), trainer.optimizer().settings());
-    std::string before, after;  // the options that differ
-    for (auto item = now.begin(); item != now.end(); ++item) {
-      const Json& of_run = json.at("options").at(item.key());
-      if (of_run == *item) continue;
-      before += (before.empty() ? "" : ", ") + item.key() + " " + of_run.dump();
-      after += (after.empty() ? "" : ", ") + item.key() + " " + item->dump();
-    }
-    if (!before.empty())
-      fail(where, ": the run has ", before, "; this continuation has ", after,
-           "; give the same options, or start a new run from this checkpoint");
-    std::vector<std::string> trained;
-    trainer.optimizer().visit(
-        [&](const std::string& name, const auto&, const auto&) { trained.push_back(name); });
-    if (state.strings("trained") != trained)
-      fail(where, ": the run trains ", json.at("trained").size(), " other tensors than this continuation (",
-           trained.size(), "); give the same --train");
-    std::vector<DataPlace> places;
-    const auto& sources = trainer.batches().sources();
-    const Json& data = json.at("data");
-    if (!data.is_array() || data.size() != sources.size())
-      fail(where, ": expected ", sources.size(), " data files, as this continuation reads, found ",
-           data.is_array() ? std::to_string(data.size()) : found_text(data));
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      const JsonObject file(data[i], where, text("data[", i, "]"));
-      const double weight = file.number("weight", 0, std::numeric_limits<double>::max());
-      if (weight != sources[i].weight)
-        fail(where, ": data file ", found_text(data[i].at("path")), " has weight ", weight, " in the run, ",
-             sources[i].weight, " in this continuation");
-      places.push_back({file.string("path"), file.integer("tokens", 1, most), file.string("sha256"),
-                        file.integer("windows", 0, Batches::most_windows)});
-    }
+    detail::check_same_training(trainer, json, state);
     // All that can be wrong with the numbers is found before the trainer changes.
+    const std::vector<DataPlace> places =
+        detail::data_places(json.at("data"), trainer.batches().sources(), where);
+    constexpr Index most = detail::most_counted;
     const Index steps = state.integer("step", 0, trainer.options().steps);
     const TrainerState at{steps, state.integer("tokens", 0, most)};
     Resumed resumed;
@@ -247,19 +281,7 @@ Resumed restore_checkpoint(Trainer<Model>& trainer, const std::filesystem::path&
     resumed.inputs = state.object("inputs").json();
     resumed.warnings = detail::machine_warnings(json);
     trainer.batches().restore(places);
-
-    const SafetensorsFile moments(checkpoint / "optimizer.safetensors");
-    trainer.optimizer().visit([&](const std::string& name, const auto& m, const auto& v) {
-      const auto read = [&](const std::string& tensor_name, const View<S, 1>& to) {
-        const StoredTensor& tensor = moments.at(tensor_name);
-        if (tensor.dtype != dtype_of<S> || tensor.shape != std::vector<Index>{to.size()})
-          fail(moments.path().string(), ": tensor ", tensor_name, ": expected ", to_string(dtype_of<S>), " [",
-               to.size(), "], found ", to_string(tensor.dtype), " ", to_string(tensor.shape));
-        read_weights(tensor.dtype, tensor.bytes, std::span(to.data(), static_cast<std::size_t>(to.size())));
-      };
-      read("exp_avg." + name, m);
-      read("exp_avg_sq." + name, v);
-    });
+    detail::read_moments(trainer, checkpoint / "optimizer.safetensors");
     trainer.restore(at);
     return resumed;
   } catch (const nlohmann::json::exception& error) {
