@@ -2,11 +2,11 @@
 // base made deeper with it, trained, saved and read again. Exits with 1 where something is wrong.
 //
 //     own_value_policy DIRECTORY      writes the model to DIRECTORY/gated
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
-#include <string>
 #include <vector>
 
 #include "gated_value.hpp"

@@ -5,10 +5,8 @@
 // writes model/tokenizer.json, which the `tokenizers` library reads too, and the tokenizer_config.json by
 // which `transformers` opens it. Beside a config.json with the same vocab_size they are the beginning of a
 // model of your own (see pretrain).
-#include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <string>
 #include <string_view>
 #include <vector>
 

@@ -1,9 +1,9 @@
 // What `pretrain` and `cpt` share: the options of a run.
 #pragma once
 
-#include <algorithm>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>

@@ -7,12 +7,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "midus/core/error.hpp"
 #include "midus/io/atomic_file.hpp"

@@ -1,8 +1,11 @@
 // Models to and from Hugging Face directories.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
-#include <functional>
+#include <iterator>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 

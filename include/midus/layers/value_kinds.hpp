@@ -1,6 +1,7 @@
 // The value policies that a program has, by name: what readers of files know of them without a model's type.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>

@@ -1,7 +1,6 @@
 // What generation remembers.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cstdint>

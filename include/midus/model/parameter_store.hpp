@@ -4,7 +4,6 @@
 #include <cassert>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "midus/core/error.hpp"
 #include "midus/core/visit.hpp"

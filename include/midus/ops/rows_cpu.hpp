@@ -1,10 +1,6 @@
 // Sums over rows that lie anywhere in memory: what a gather is made of.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
-#include <type_traits>
-
 #include "midus/core/dtype.hpp"
 #include "midus/device/simd.hpp"
 

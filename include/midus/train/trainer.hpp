@@ -1,6 +1,7 @@
 // The training loop, a step at a time.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <map>

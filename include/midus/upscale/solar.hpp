@@ -1,7 +1,6 @@
 // SOLAR: two overlapping copies of the stack, one on the other (arXiv 2312.15166).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <utility>
 
