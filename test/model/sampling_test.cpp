@@ -132,7 +132,10 @@ TEST_CASE("sampling: tokens far less probable than the first, and tokens that oc
   CHECK(found[3].probability / found[0].probability == Approx(std::exp(-4)));
   CHECK(Sampler({.temperature = 0, .repetition_penalty = 2})(mixed, context) == 0);
   CHECK_THROWS_WITH(Sampler({.min_p = -0.1}), Catch::Contains("min-p"));
-  CHECK_THROWS_WITH(Sampler({.repetition_penalty = 0}), Catch::Contains("repetition-penalty"));
+  for (const double bad : {0.0, -1.0, 1e-310, 1e300, std::nan("")})
+    CHECK_THROWS_WITH(Sampler({.repetition_penalty = bad}), Catch::Contains("repetition-penalty"));
+  for (const double extreme : {1e-200, 1e200})
+    CHECK_NOTHROW(Sampler({.repetition_penalty = extreme})(mixed, context));
 }
 
 TEST_CASE("sampling: tokens come as often as their probability says, the same for the same seed") {

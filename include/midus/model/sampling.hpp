@@ -46,8 +46,9 @@ class Sampler {
       fail("top-p must be a number from 0 to 1, found ", options.top_p);
     if (!(options.min_p >= 0 && options.min_p <= 1))
       fail("min-p must be a number from 0 to 1, found ", options.min_p);
-    if (!(options.repetition_penalty > 0 && options.repetition_penalty <= std::numeric_limits<double>::max()))
-      fail("repetition-penalty must be a finite number above 0, found ", options.repetition_penalty);
+    // No float that is divided by it, or multiplied, is infinite.
+    if (!(options.repetition_penalty >= 1e-200 && options.repetition_penalty <= 1e200))
+      fail("repetition-penalty must be a number from 1e-200 to 1e200, found ", options.repetition_penalty);
     if (options.top_k < 0) fail("top-k must be at least 0 (0: all tokens), found ", options.top_k);
   }
 
