@@ -50,7 +50,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$directory" ] || fail "give the directory of a model; see --help"
-[ -d "$directory" ] || fail "there is no directory $directory"
+[ -d "$directory" ] || fail "there is no directory $directory; a hub's model is fetched first: hf download NAME --local-dir DIRECTORY"
 [ -f "$directory/config.json" ] || fail "$directory holds no config.json"
 headers=''
 while [ -n "$policies" ]; do

@@ -32,7 +32,10 @@ struct Fixture {
 TEST_CASE_METHOD(Fixture, "build_for: what is missing is said") {
   std::filesystem::create_directory(directory / "empty");
   CHECK(error("") == "build_for.sh: give the directory of a model; see --help\n");
-  CHECK(error("none") == "build_for.sh: there is no directory none\n");
+  CHECK(error("none") ==
+        "build_for.sh: there is no directory none; a hub's model is fetched first: hf download NAME "
+        "--local-dir "
+        "DIRECTORY\n");
   CHECK(error("empty") == "build_for.sh: empty holds no config.json\n");
   CHECK(error("model model") == "build_for.sh: one directory at a time, found model and model\n");
   CHECK(contains(error("model --into"), "--into needs a value"));
