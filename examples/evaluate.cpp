@@ -28,12 +28,9 @@ struct Options {
 struct Row {
   std::string name, file;
   midus::LossSum loss;
-  std::optional<double> tokens_per_byte;
+  std::optional<double> bits_per_byte;
 
   double bits() const { return loss.mean() / std::numbers::ln2; }
-  std::optional<double> bits_per_byte() const {
-    return tokens_per_byte ? std::optional<double>(bits() * *tokens_per_byte) : std::nullopt;
-  }
 };
 
 void print_table(const std::vector<Row>& rows) {
@@ -47,17 +44,16 @@ void print_table(const std::vector<Row>& rows) {
     std::printf("%-*s  %12lld  %10.4f  %12.4f  %11.4f  ", w, row.name.c_str(),
                 static_cast<long long>(row.loss.count), row.loss.mean(), std::exp(row.loss.mean()),
                 row.bits());
-    if (const std::optional<double> bits = row.bits_per_byte())
-      std::printf("%10.4f\n", *bits);
+    if (row.bits_per_byte)
+      std::printf("%10.4f\n", *row.bits_per_byte);
     else
       std::printf("%10s\n", "-");
-    all_known = all_known && row.tokens_per_byte;
+    all_known = all_known && row.bits_per_byte;
   }
   if (!all_known)
     std::printf(
-        "Bits per byte need the length of the text in bytes, which this token file does not hold: prepare "
-        "it\n"
-        "again. They are bits/token times the tokens per byte of the text.\n");
+        "Bits per byte need the length of the text in bytes: prepare a token file again that does not hold "
+        "it, and\nleave --limit out. They are bits/token times the tokens per byte of the text.\n");
 }
 
 void write_json(const Options& options, Index length, const std::vector<Row>& rows) {
@@ -74,7 +70,7 @@ void write_json(const Options& options, Index length, const std::vector<Row>& ro
     result["loss"] = row.loss.mean();
     result["perplexity"] = std::exp(row.loss.mean());
     result["bits_per_token"] = row.bits();
-    result["bits_per_byte"] = row.tokens_per_byte ? midus::Json(*row.bits_per_byte()) : midus::Json(nullptr);
+    result["bits_per_byte"] = row.bits_per_byte ? midus::Json(*row.bits_per_byte) : midus::Json(nullptr);
     json["results"].push_back(std::move(result));
   }
   midus::write_file(options.json, midus::dump_json(json) + "\n");
@@ -100,7 +96,7 @@ int evaluate(const Options& options) {
         midus::evaluate(model, batches, options.batch, [&, &name = name](Index done, Index all) {
           if (line.due(done == all)) line.show(midus::text(name, "  ", 100 * done / all, " %"));
         });
-    rows.push_back({name, batches.file().path().string(), loss, batches.file().tokens_per_byte()});
+    rows.push_back({name, batches.file().path().string(), loss, batches.bits_per_byte(loss.mean())});
   }
   line.end_line();
   print_table(rows);

@@ -131,6 +131,8 @@ TEST_CASE_METHOD(Fixture, "evaluate: where tokens are not bytes, bits per byte a
   known.commit();
   const Json result = numbers("model --data k=k.bin")["results"][0];
   CHECK(result["bits_per_byte"].get<double>() == Approx(result["bits_per_token"].get<double>() / 4));
+  CHECK(numbers("model --data k=k.bin --limit 1")["results"][0]["bits_per_byte"].is_null());
+  CHECK(contains(evaluate("model --data k=k.bin --limit 1").out, "leave --limit out"));
 }
 
 TEST_CASE_METHOD(Fixture, "evaluate: what cannot be used is named") {

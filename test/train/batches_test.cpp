@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <numbers>
 #include <set>
 #include <string>
 #include <vector>
@@ -120,6 +121,24 @@ TEST_CASE("Batches: what has no rows of their length is not filled") {
     CHECK_THAT(message_of([&, i = ids, t = targets] { evaluation.fill(0, i, t); }), said);
   }
   CHECK_THAT(message_of([&] { evaluation.fill(-1, right, right); }), Catch::Contains("found -1"));
+}
+
+TEST_CASE("EvaluationBatches: bits per byte are those of the whole text, or none") {
+  const TemporaryDirectory directory;
+  const auto file = [&](const char* name, const TokenFileOptions& options, Index text_bytes) {
+    TokenWriter writer(directory / name, options);
+    writer.append(std::vector<std::int32_t>{5, 6, 7, 8});
+    writer.set_text_bytes(text_bytes);
+    writer.commit();
+    return TokenFile(directory / name);
+  };
+  const TokenFile tokens = file("tokens", {.vocabulary = 300, .tokenizer = {1}}, 16);
+  CHECK(EvaluationBatches(tokens, 4).bits_per_byte(std::numbers::ln2) == 0.25);
+  CHECK(EvaluationBatches(tokens, 4, 3).bits_per_byte(std::numbers::ln2) == 0.25);  // all that are predicted
+  CHECK_FALSE(EvaluationBatches(tokens, 4, 2).bits_per_byte(1));  // of how many bytes these are nobody knows
+  CHECK_FALSE(EvaluationBatches(file("unknown", {.vocabulary = 300}, 0), 4).bits_per_byte(1));
+  const TokenFile bytes = file("bytes", {}, 0);
+  CHECK(EvaluationBatches(bytes, 4, 2).bits_per_byte(std::numbers::ln2) == 1);
 }
 
 TEST_CASE("Batches: an epoch has every window once, each epoch in its own order", "[TR-04]") {

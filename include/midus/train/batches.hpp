@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -274,6 +276,13 @@ class EvaluationBatches {
   Index length() const { return length_; }
   /// The tokens of the file that are predicted, which follow its first one.
   Index predicted() const { return predicted_; }
+  /// Bits for each byte of the text, where the mean loss is so many nats; nothing where the file does not
+  /// know its text's bytes, or a limit leaves a part of them out, and nobody knows how many.
+  std::optional<double> bits_per_byte(double loss) const {
+    const std::optional<double> tokens = file_.tokens_per_byte();
+    if (!tokens || (predicted_ < file_.size() - 1 && !file_.tokens_are_bytes())) return std::nullopt;
+    return loss / std::numbers::ln2 * *tokens;
+  }
   Index windows() const { return (predicted_ - 1) / length_ + 1; }
   /// Windows of a batch where `wanted` are: no more than there are. Throws `Error` where it is below 1.
   Index rows(Index wanted) const {

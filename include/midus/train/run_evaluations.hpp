@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <numbers>
 #include <optional>
 #include <string>
 #include <utility>
@@ -118,15 +117,15 @@ class RunEvaluations {
           progress.show_evaluation(name, batch, all);
         };
         if (interrupt.requested()) return;
-        record(name, batches.file(), evaluate(trainer_.model(), batches, trainer_.options().batch, each),
-               progress);
+        record(name, batches, evaluate(trainer_.model(), batches, trainer_.options().batch, each), progress);
       }
     } catch (const Stopped&) {
     }
   }
 
  private:
-  void record(const std::string& name, const TokenFile& file, const LossSum& loss, StepProgress& progress) {
+  void record(const std::string& name, const EvaluationBatches& batches, const LossSum& loss,
+              StepProgress& progress) {
     Json line;
     line["step"] = step_;
     line["name"] = name;
@@ -134,11 +133,10 @@ class RunEvaluations {
     line["perplexity"] = std::exp(loss.mean());
     line["tokens"] = loss.count;
     std::string bits;
-    if (const std::optional<double> tokens_per_byte = file.tokens_per_byte()) {
-      const double per_byte = loss.mean() / std::numbers::ln2 * *tokens_per_byte;
-      line["bits_per_byte"] = per_byte;
+    if (const std::optional<double> per_byte = batches.bits_per_byte(loss.mean())) {
+      line["bits_per_byte"] = *per_byte;
       char number[32];
-      std::snprintf(number, sizeof number, "  bits/byte %.4f", per_byte);
+      std::snprintf(number, sizeof number, "  bits/byte %.4f", *per_byte);
       bits = number;
     }
     log_.append(dump_json_line(line) + "\n");

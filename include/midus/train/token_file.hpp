@@ -152,8 +152,11 @@ class TokenFile {
   /// Bytes of the text whose tokens count; nothing where the file does not know.
   std::optional<Index> text_bytes() const {
     if (header().text_bytes > 0) return header().text_bytes;
-    const bool bytes = vocabulary() == 256 && !weighted() && header().tokenizer == Sha256Digest{};
-    return bytes ? std::optional<Index>(size()) : std::nullopt;
+    return tokens_are_bytes() ? std::optional<Index>(size()) : std::nullopt;
+  }
+  /// Whether every byte of the text is a token that counts.
+  bool tokens_are_bytes() const {
+    return vocabulary() == 256 && !weighted() && header().tokenizer == Sha256Digest{};
   }
   /// Tokens that count, for each byte of their text: bits per byte are bits per token times this. Nothing
   /// where the file does not know its text's bytes.
