@@ -142,7 +142,7 @@ TEST_CASE("regex: what Oniguruma reads otherwise is refused by name") {
   for (const std::string pattern :
        {"\\X",    "\\k<a>", "\\1",       "\\K",    "\\G",       "\\y",      "(?P<a>b)", "(?<1>a)",
         "(?x:a)", "(?~a)",  "(?(1)a)",   "(?{a})", "[]",        "[a-\\d]",  "[\\d-z]",  "[[:foo:]]",
-        "[b-a]",  "[a",     "[[:alpha]", "\\p{}",  "\\p{L",     "\\p{Foo}", "\\p{L&}",  "\\p{Script=Han}",
+        "[b-a]",  "[a",     "[[:alpha]", "\\p{}",  "\\p{L",     "\\pL", "[\\PL]",     "\\p{Foo}", "\\p{L&}",  "\\p{Script=Han}",
         "\\",     "(a",     "a)",        "*",      "a|*",       "(?=a)*",   "\\b+",     "(*FAIL)",
         "\\x",    "\\xe8",  "\\u12",     "\xff",   "\\x{d800}", "(?#a"}) {
     INFO(pattern);

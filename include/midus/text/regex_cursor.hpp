@@ -48,8 +48,7 @@ class RegexCursor {
     if (c == 'd' || c == 'D') return named("Nd", c == 'D', 2);
     if (c == 'w' || c == 'W') return named("word", c == 'W', 2);
     if (c == 'h' || c == 'H') return named("xdigit", c == 'H', 2);
-    if (c != 'p' && c != 'P') return std::nullopt;
-    if (peek(2) != '{') return named(property_key(std::string(1, peek(2))), c == 'P', 3);
+    if ((c != 'p' && c != 'P') || peek(2) != '{') return std::nullopt;  // \pL is "pL" to `tokenizers`
     const std::size_t end = in_.find('}', at_);
     if (end == in_.npos) fail("the class \\p{ has no end");
     std::string_view name = in_.substr(at_ + 3, end - at_ - 3);
