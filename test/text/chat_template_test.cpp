@@ -20,7 +20,7 @@ std::string refusal(const std::string& source) {
 
 TEST_CASE("chat_template: the texts that transformers makes") {
   const Json table = read_json_file(std::string(MIDUS_SOURCE_DIR) + "/test/text/chat_templates.json");
-  REQUIRE(table["cases"].size() == 15);
+  REQUIRE(table["cases"].size() == 16);
   for (const Json& one : table["cases"]) {
     INFO(one[0].dump());
     CHECK(ChatTemplate(one[0].get<std::string>())(table["variables"]) == one[1].get<std::string>());
@@ -131,6 +131,12 @@ TEST_CASE("chat_template: where a model's directory has it") {
       directory / "tokenizer_config.json",
       R"({"bos_token": {"content": "<s>"}, "chat_template": "{{ bos_token }}one {{ messages[0].content }}"})");
   CHECK(text() == "<s>one Hi");
+  put_file(directory / "special_tokens_map.json", R"({"bos_token": {"content": "<b>"}, "pad_token": null})");
+  CHECK(text() == "<b>one Hi");
+  put_file(directory / "tokenizer_config.json",
+           R"({"bos_token": "<s>", "added_tokens_decoder": {}, "chat_template": "{{ bos_token }}one"})");
+  CHECK(text() == "<s>one");  // as transformers has it
+  std::filesystem::remove(directory / "special_tokens_map.json");
   put_file(directory / "tokenizer_config.json",
            R"({"eos_token": "</s>", "chat_template": [{"name": "rag", "template": "no"},)"
            R"({"name": "default", "template": "two{{ eos_token }}{{ '?' if add_generation_prompt }}"}]})");

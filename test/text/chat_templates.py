@@ -71,6 +71,7 @@ TEMPLATES = [
 "{{ '\\u0041\\x42\\103\\u00e9\\U0001F600\\q\\'\\\\\\f' }}{{ 'a\\\nb' }}\r\n{% if true %}\r\nc{% endif %}\rd\r\n",
 "{{ {'a': {'b': 1}}|tojson }}{{ ({'a': [{}]}) | tojson }}{{ ' }} ' }}{% if {'%}': {'a': 1}}['%}'].a %}x{% endif %}{% for a, b in [[1, 2], 'éf', {'k': 1, 'l': 2}] %}{{ a }}{{ b }}{% endfor %}",
 "{{ 'éaé'.strip('é') }}{{ 'éaè'.strip('è') }}{{ '\\u00a0\\u3000a\\u2003' | trim }}|{{ 'xxaxx' | trim('x') }}{{ 'a,b,c'.split(',', 1) | tojson }}{{ \"it's a1b (x)\" | title }}{{ \"it's a1b (x)\".title() }}{{ -1 is number }}{{ {'a': 1}.get('b', 'c') }}",
+"a\u00a0{%- if true -%}\u2003\x0bb\u3000\n{%- endif %}\x0c\u2028 {{- 'c' -}}\x1c\x85d\u200b\n \x0b\u00a0{% if true %}e\n\u3000{% endif %}\u2003f\u00a0{% if true %}g{% endif %}\u00a0{{ 'h' }}",
 ]
 VARIABLES = {"messages": [{"role": "system", "content": " Be brief. "}, {"role": "user", "content": "Who are you?\n"},
                           {"role": "assistant", "content": "midus e"}, {"role": "user", "content": "  go on"}],

@@ -15,6 +15,7 @@
 #include "midus/io/json.hpp"
 #include "midus/io/mapped_file.hpp"
 #include "midus/text/template_expression.hpp"
+#include "midus/text/unicode.hpp"
 #include "midus/text/utf8.hpp"
 
 namespace midus {
@@ -37,7 +38,7 @@ class ChatTemplate {
       std::size_t tag = at;
       while ((tag = source.find('{', tag)) != source.npos && !is_tag(source.substr(tag))) ++tag;
       std::string between(source.substr(at, tag == source.npos ? source.npos : tag - at));
-      const std::size_t taken = strip  ? std::min(between.find_first_not_of(" \t\n\r"), between.size())
+      const std::size_t taken = strip  ? leading_space(between)
                                 : feed ? static_cast<std::size_t>(between.starts_with('\n'))
                                        : 0;
       line = line || (taken > 0 && between[taken - 1] == '\n');
@@ -53,7 +54,7 @@ class ChatTemplate {
       std::string_view body = source.substr(tag + 2, end - tag - 2);
       const bool kept = body.starts_with('+');
       if (body.starts_with('-'))
-        between.erase(between.find_last_not_of(" \t\n\r") + 1);
+        between.resize(without_trailing_space(between));
       else if (kind != '{' && !kept)
         strip_indentation(between, line);
       line = false;
@@ -148,9 +149,28 @@ class ChatTemplate {
     }
     fail(name_, ": a tag {", std::string(1, close == '}' ? '{' : close), " has no end");
   }
+  /// Bytes of white space, as Python has it, that the text begins with.
+  static std::size_t leading_space(std::string_view text) {
+    std::size_t at = 0;
+    while (at < text.size()) {
+      const Utf8Character c = first_character(text.substr(at));
+      if (!is_python_space(c.value)) break;
+      at += c.bytes;
+    }
+    return at;
+  }
+  static std::size_t without_trailing_space(std::string_view text) {
+    while (!text.empty()) {
+      const std::size_t begin = last_character(text);
+      if (!is_python_space(first_character(text.substr(begin)).value)) break;
+      text = text.substr(0, begin);
+    }
+    return text.size();
+  }
   static void strip_indentation(std::string& text, bool line) {
-    const std::size_t last = text.find_last_not_of(" \t");
-    if (last == text.npos ? line : text[last] == '\n') text.erase(last + 1);
+    const std::size_t begin = text.rfind('\n') + 1;  // of the last line
+    const std::string_view last = std::string_view(text).substr(begin);
+    if ((line || begin > 0) && leading_space(last) == last.size()) text.resize(begin);
   }
 
   struct Run : detail::TemplateExpressions {
@@ -266,13 +286,19 @@ inline std::string chat_text(const std::filesystem::path& directory, const Json&
   const std::filesystem::path file = directory / "chat_template.jinja",
                               settings = directory / "tokenizer_config.json";
   Json variables = Json::object(), source;
-  if (may_exist(settings)) {
-    const Json json = read_json_file(settings);
-    if (!json.is_object()) fail(settings.string(), ": expected an object");
+  const auto take_tokens = [&](const Json& json, const std::filesystem::path& from) {
+    if (!json.is_object()) fail(from.string(), ": expected an object");
     for (auto item = json.begin(); item != json.end(); ++item) {
       const Json& token = item->is_object() && item->contains("content") ? (*item)["content"] : *item;
       if (item.key().ends_with("_token") && token.is_string()) variables[item.key()] = token;
     }
+  };
+  if (may_exist(settings)) {
+    const Json json = read_json_file(settings);
+    take_tokens(json, settings);
+    if (const auto map = directory / "special_tokens_map.json";
+        !json.contains("added_tokens_decoder") && may_exist(map))  // older directories; there it wins
+      take_tokens(read_json_file(map), map);
     if (json.contains("chat_template")) source = json["chat_template"];
     for (const Json& each : source.is_array() ? Json(source) : Json::array())
       if (each.is_object() && each.contains("template") && each.contains("name") && each["name"] == "default")
