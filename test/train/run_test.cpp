@@ -291,24 +291,32 @@ TEST_CASE("every number of trainer.json is in range before it is believed, and t
 
 TEST_CASE("an error in a step, or in an evaluation, leaves a checkpoint of the steps before it") {
   TemporaryDirectory directory;
-  Settings settings;
-  settings.checkpoint_every = 0;
-  Cpu<float> device(1);
-  Model model(device);
-  randomise(model);
-  model.train(everything);
-  auto sources = data_in(directory.path());
-  std::string bytes = file_bytes(directory / "a.bin");
-  bytes[128 + 2 * 60 + 1] = '\x7f';  // a token that the vocabulary has not
-  put_file(directory / "a.bin", bytes);
-  Trainer trainer(model, settings.adamw, std::move(sources), settings.train);
-  const auto said = message_of([&] { Run(trainer, {.directory = directory / "run"})(); });
-  CHECK_THAT(said, Catch::Contains("expected ids below") && Catch::Contains("The steps before are kept in "));
-  const auto newest = newest_checkpoint(directory / "run");
-  REQUIRE(newest);
-  CHECK(newest->filename() == detail::step_directory("", trainer.state().step).filename());
-  CHECK(promised(directory / "run").size() == static_cast<std::size_t>(trainer.state().step));
-  CHECK_FALSE(std::filesystem::exists(directory / "run/rehearsal"));
+  const Settings settings;
+  const auto steps_before_it = [&](const std::filesystem::path& run, const CheckpointPlan& plan) {
+    Cpu<float> device(1);
+    Model model(device);
+    randomise(model);
+    model.train(everything);
+    auto sources = data_in(directory.path());
+    std::string bytes = file_bytes(directory / "a.bin");
+    bytes[128 + 2 * 60 + 1] = '\x7f';  // a token that the vocabulary has not
+    put_file(directory / "a.bin", bytes);
+    Trainer trainer(model, settings.adamw, std::move(sources), settings.train);
+    const auto said = message_of([&] { Run(trainer, {.directory = run, .checkpoints = plan})(); });
+    CHECK_THAT(said,
+               Catch::Contains("expected ids below") && Catch::Contains("The steps before are kept in "));
+    const auto newest = newest_checkpoint(run);
+    REQUIRE(newest);
+    CHECK(newest->filename() == detail::step_directory("", trainer.state().step).filename());
+    CHECK(promised(run).size() == static_cast<std::size_t>(trainer.state().step));
+    CHECK_FALSE(std::filesystem::exists(run / "rehearsal"));
+    return trainer.state().step;
+  };
+  const Index steps = steps_before_it(directory / "run", {});
+  REQUIRE(steps > 2);
+  // The last step may be what led to the error: the checkpoint before it stays.
+  steps_before_it(directory / "other", {.every = steps - 1, .keep_last = 1});
+  CHECK(training_checkpoints(directory / "other").size() == 2);
 }
 
 TEST_CASE("a run that is asked to stop in an evaluation goes on with it") {

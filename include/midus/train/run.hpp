@@ -185,7 +185,7 @@ class Run {
         std::string kept;
         try {  // the state is that of the last step
           if (unlogged) log.append(*unlogged);
-          if (trainer_.state().step > 0) checkpoints.write();
+          if (trainer_.state().step > 0) checkpoints.write_beside_older();
           if (checkpoints.written()) kept = "\nThe steps before are kept in " + checkpoints.path().string();
         } catch (const std::exception& second) {
           kept = text("\nNor can the steps since the last checkpoint be kept: ", sentence_of(second));

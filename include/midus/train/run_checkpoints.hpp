@@ -70,6 +70,12 @@ class RunCheckpoints {
   /// Writes what stands now, if that has not been done.
   void write() {
     if (written()) return;
+    write_beside_older();
+    remove_older();
+  }
+  /// After an error, whose cause may be in what stands: the checkpoints before it stay.
+  void write_beside_older() {
+    if (written()) return;
     log_.sync();
     evaluations_.log().sync();
     save_checkpoint(trainer_, directory_, lengths(), evaluations_.best(), like_, inputs_);
@@ -95,6 +101,7 @@ class RunCheckpoints {
     write();
     if (best) link_best();
     tidy();
+    remove_older();
   }
 
  private:
@@ -111,12 +118,15 @@ class RunCheckpoints {
     if (error) warn(text("cannot link ", (directory_ / "best").string(), ": ", error.message()));
   }
 
-  /// What the new checkpoint takes the place of goes only now, when that is on disk: older ones, what a crash
-  /// left of one, the rehearsal, and the run that this one replaces.
+  /// What the new checkpoint takes the place of goes only now, when that is on disk: what a crash left of
+  /// one, the rehearsal, the run that this one replaces, and older ones.
   void tidy() const {
     std::error_code error;
     std::filesystem::remove_all(directory_ / detail::rehearsal_name, error);
     repair_run(directory_);
+  }
+  void remove_older() const {
+    std::error_code error;
     const auto all = training_checkpoints(directory_);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const auto& [step, path] = all[i];
