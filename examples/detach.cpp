@@ -3,15 +3,31 @@
 //     detach llama-midus/ llama/
 //
 // Where only Memory blocks were trained, what is left is the base, byte for byte.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <string>
 
 #include "command_line.hpp"
+#include "midus/io/mapped_file.hpp"
+#include "midus/io/model_card.hpp"
 #include "midus/train/run_directory.hpp"
 #include "midus/upscale/expand_files.hpp"
 
 namespace mi = midus;
+
+namespace {
+
+/// Whether a file is the card of a run that trained a memory.
+bool tells_of_memory(const std::filesystem::path& file) {
+  if (!mi::may_exist(file)) return false;
+  const mi::ModelCard card = mi::read_model_card(mi::MappedFile(file).text());
+  const auto tags = card.head.find("tags");
+  return tags != card.head.end() &&
+         std::find(tags->second.begin(), tags->second.end(), "midus") != tags->second.end();
+}
+
+}  // namespace
 
 int main(int argc, char* argv[]) {
   std::filesystem::path model, out;
@@ -32,6 +48,9 @@ int main(int argc, char* argv[]) {
     mi::AtomicDirectory directory(out, force);
     mi::write_detached(deeper, directory.path());
     directory.commit();
+    if (tells_of_memory(out / "README.md"))
+      std::cerr << "warning: " << (out / "README.md").string()
+                << " is the card of the model with its Memory blocks: say in it what is left\n";
     std::cout << "wrote " << out.string() << " without " << blocks
               << (blocks == 1 ? " Memory block\n" : " Memory blocks\n");
     return 0;

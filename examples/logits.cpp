@@ -116,7 +116,8 @@ int main(int argc, char** argv) {
   CLI::App app("Writes a model's logits, loss and gradients as safetensors files.", "logits");
   Options options;
   app.add_option("CHECKPOINT_DIR", options.directory, "The model's directory")->required();
-  app.add_option("--ids", options.ids, "Token ids: a JSON list of equally long lists")->required();
+  app.add_option("--ids", options.ids, "A file with token ids: a JSON list of equally long lists")
+      ->required();
   app.add_option("--out", options.out, "The file to write: logits [B,T,V] and, with targets, loss [1]")
       ->required();
   auto* const targets = app.add_option("--targets", options.targets,

@@ -21,6 +21,13 @@ TEST_CASE("detach: the base comes back, byte for byte") {
 
   CHECK(run_in(directory, MIDUS_DETACH, "deeper back").status == 1);
   CHECK(run_in(directory, MIDUS_DETACH, "deeper back --force").status == 0);
+  // The card of a run goes along, as all files do, and tells of what is no longer there.
+  put_file(directory / "deeper/README.md", "---\ntags: midus\n---\n# Made by midus\n");
+  const ProgramResult card = run_in(directory, MIDUS_DETACH, "deeper carded");
+  CHECK(card.status == 0);
+  CHECK(
+      card.error ==
+      "warning: carded/README.md is the card of the model with its Memory blocks: say in it what is left\n");
   const ProgramResult none = run_in(directory, MIDUS_DETACH, "base other");
   CHECK(none.status == 1);
   CHECK(none.error == "detach: base/config.json: this model has no Memory blocks to detach\n");

@@ -27,6 +27,8 @@ TEST_CASE("Each violation names the file, the tensor, what was expected and what
 
   // The first eight bytes and the frame.
   CHECK_THAT(refusal(directory, ""), Contains("expected at least 8 bytes") && Contains("found 0"));
+  CHECK_THAT(refusal(directory, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"),
+             Contains("found Git LFS's pointer") && Contains("`git lfs pull`"));
   CHECK_THAT(refusal(directory, "1234567"), Contains("found 7"));
   CHECK_THAT(refusal(directory, "\xff\xff\xff\xff\xff\xff\xff\xff{}"),
              Contains("at most 100000000 bytes, found 18446744073709551615"));

@@ -43,6 +43,9 @@ class SafetensorsFile {
     std::uint64_t length = 0;
     if (bytes.size() < sizeof length)
       fail(name, ": expected at least 8 bytes of a safetensors file, found ", bytes.size());
+    if (file_.text().starts_with("version https://git-lfs"))
+      fail(name,
+           ": expected a safetensors file, found Git LFS's pointer to one; get the file by `git lfs pull`");
     std::memcpy(&length, bytes.data(), sizeof length);
     if (length > safetensors_max_header)
       fail(name, ": expected a header of at most ", safetensors_max_header, " bytes, found ", length,
