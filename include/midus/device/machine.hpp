@@ -31,7 +31,8 @@ void for_control_groups(const std::string& root, const std::string& kind, F&& f)
   for (std::string line; std::getline(groups, line);) {  // "0::/a/b", or "7:cpu,memory:/a/b" of version 1
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == line.npos) continue;
-    const std::string kinds = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string kinds(",");
+    kinds.append(line, first + 1, second - first - 1).append(",");
     if (kinds != ",," && kinds.find("," + kind + ",") == kinds.npos) continue;
     for (std::string group = line.substr(second + 1); group.size() > 1;) {
       f((kinds == ",," ? unified : own) + group);
