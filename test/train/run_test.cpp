@@ -287,6 +287,13 @@ TEST_CASE("every number of trainer.json is in range before it is believed, and t
   goes_on("/inputs", Json::object());
   goes_on("/inputs/model", Json::object());
   goes_on("/inputs/evaluations", 3);
+
+  // A crash while it was written anew leaves nothing for good.
+  const auto left = put_file(checkpoint / "trainer.json.tmp-0123456789abcdef", "{");
+  const auto not_ours = put_file(checkpoint / "trainer.json.tmp-2024", "a user's");
+  update_checkpoint(trainer, directory / "run", {}, std::nullopt, Json::object());
+  CHECK_FALSE(std::filesystem::exists(left));
+  CHECK(std::filesystem::exists(not_ours));
 }
 
 TEST_CASE("an error in a step, or in an evaluation, leaves a checkpoint of the steps before it") {

@@ -51,10 +51,6 @@ class DirectoryLock {
 
 namespace detail {
 
-inline bool is_random_token(std::string_view text) {
-  return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == text.npos;
-}
-
 /// What tells one attempt's directory from another's: `random_token`, or (before that) a process's number.
 inline bool is_token(std::string_view token) {
   const bool decimal = !token.empty() && token.find_first_not_of("0123456789") == token.npos;

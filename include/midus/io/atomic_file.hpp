@@ -16,6 +16,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "midus/core/error.hpp"
 #include "midus/io/mapped_file.hpp"
@@ -77,6 +78,12 @@ inline std::string random_token() {
   }
   return token;
 }
+
+namespace detail {
+inline bool is_random_token(std::string_view text) {
+  return text.size() == 16 && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+}  // namespace detail
 
 /// A file that is written under a temporary name beside its target and takes the target's place in
 /// `commit()`: whoever reads the target sees the old file or the new one, also after a crash. Without
@@ -165,6 +172,19 @@ class AtomicFile {
   FileDescriptor file_;
   std::uint64_t end_ = 0;
 };
+
+/// Removes what crashes have left of attempts to write `target`. For who knows that nobody is writing it now.
+inline void remove_unfinished(const std::filesystem::path& target) {
+  const std::string begin = target.filename().string() + ".tmp-";
+  std::vector<std::filesystem::path> left;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_of(target), error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(begin) && detail::is_random_token(std::string_view(name).substr(begin.size())))
+      left.push_back(entry.path());
+  }
+  for (const std::filesystem::path& file : left) std::filesystem::remove(file, error);
+}
 
 /// Writes a whole file atomically.
 inline void write_file(const std::filesystem::path& target, std::string_view characters) {

@@ -174,12 +174,14 @@ std::filesystem::path save_checkpoint(const Trainer<Model>& trainer, const std::
   return target;
 }
 
-/// Writes into RUN/step-N, which is the checkpoint of this very step, what was evaluated since.
+/// Writes into RUN/step-N, which is the checkpoint of this very step, what was evaluated since. The caller
+/// has the run's lock: what a crash of another attempt left there is nobody's.
 template <class Model>
 void update_checkpoint(const Trainer<Model>& trainer, const std::filesystem::path& run,
                        const LogLengths& logs, const std::optional<BestStep>& best, const Json& inputs) {
-  write_file(detail::step_directory(run, trainer.state().step) / "trainer.json",
-             detail::trainer_text(trainer, logs, best, inputs));
+  const std::filesystem::path file = detail::step_directory(run, trainer.state().step) / "trainer.json";
+  remove_unfinished(file);
+  write_file(file, detail::trainer_text(trainer, logs, best, inputs));
 }
 
 /// What a resumed run is told.
